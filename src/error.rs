@@ -1,0 +1,236 @@
+//! The one public error: [`Error::kind`] says what to do next, [`Error::reason`] what happened.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// The result of every fallible operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request can never succeed as it is: mend the input.
+    InvalidInput,
+    /// No valid identity: obtain a new token.
+    Unauthenticated,
+    /// Absent, foreign or forbidden; the three look the same on purpose.
+    NotFound,
+    /// The state is not the one the request assumed: read it again and decide.
+    Conflict,
+    /// A quota or bound is used up: free something, or wait for [`Error::retry_after`].
+    Limit,
+    /// A passing shortage: the same call may succeed after [`Error::retry_after`].
+    RetryLater,
+    /// The tenant or the engine cannot serve now: an operator's act or a device's recovery is needed.
+    Unavailable,
+    /// A write may or may not have happened: read before writing again.
+    OutcomeUnknown,
+    /// Bytes on disk are not what was written: restore, and report it.
+    Damaged,
+    /// A key is absent or wrong: provide the right one; no data was changed.
+    KeyUnavailable,
+    /// Written by a version of the engine that this one does not read.
+    Incompatible,
+}
+
+/// What happened, without anything secret or foreign in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A value broke the rule of its type.
+    Invalid {
+        /// The thing that was refused, such as `tenant id`.
+        what: &'static str,
+        /// The rule it broke.
+        rule: &'static str,
+    },
+    /// A value exceeds its limit.
+    TooLarge {
+        /// The thing that was refused.
+        what: &'static str,
+        /// The limit, in the unit of `what`.
+        limit: u64,
+        /// The value that was refused.
+        actual: u64,
+    },
+    /// A vector has another number of dimensions than its namespace.
+    Dimension {
+        /// Dimensions of the namespace.
+        expected: u32,
+        /// Dimensions of the vector.
+        actual: u32,
+    },
+    /// The bearer token was not accepted. There is one error for every rule a token can break.
+    TokenRefused,
+    /// The identity is past its expiry.
+    IdentityExpired,
+    /// Absent, foreign or forbidden.
+    NotFound,
+    /// A tenant of this name exists.
+    TenantExists,
+    /// The tenant is not in a state that allows this step of its lifecycle.
+    TenantState,
+    /// The tenant is suspended.
+    TenantSuspended,
+    /// The tenant is closed in this process after damage or an unconfirmed failed sync.
+    Quarantined,
+    /// Another process has the data directory open.
+    InUse,
+    /// The engine is closed.
+    Closed,
+    /// The device is full.
+    DiskFull,
+    /// The file system answered with an error before anything was committed.
+    Io(io::ErrorKind),
+    /// A commit failed at a point where it may or may not be durable.
+    CommitUnknown,
+    /// A page failed authentication.
+    DamagedPage,
+    /// A file is shorter than its authenticated length, empty, or not of its kind.
+    DamagedFile(&'static str),
+    /// A record could not be decoded or breaks an invariant.
+    DamagedRecord(&'static str),
+    /// The file belongs to another engine, tenant, epoch or kind.
+    ForeignFile(&'static str),
+    /// The root key does not open the engine key.
+    RootKeyWrong,
+    /// The root key's source is absent, malformed, or readable by others.
+    RootKeySource(&'static str),
+    /// A key file is missing.
+    KeyFileMissing(&'static str),
+    /// A key file is not the one that was written for this place.
+    KeyFileRefused(&'static str),
+    /// The operating system gave no randomness.
+    Randomness,
+    /// A format version this engine does not read.
+    FormatVersion {
+        /// The version found.
+        found: u32,
+        /// The newest version this engine reads.
+        supported: u32,
+    },
+}
+
+/// The error of every operation of this crate.
+///
+/// ```
+/// use watertight::{ErrorKind, TenantId};
+///
+/// let refused = TenantId::new("../etc").unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+/// assert_eq!(refused.retry_after(), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    reason: Reason,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// What the caller does next.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self.reason {
+            Reason::Invalid { .. } | Reason::TooLarge { .. } | Reason::Dimension { .. } => ErrorKind::InvalidInput,
+            Reason::TokenRefused | Reason::IdentityExpired => ErrorKind::Unauthenticated,
+            Reason::NotFound => ErrorKind::NotFound,
+            Reason::TenantExists | Reason::TenantState => ErrorKind::Conflict,
+            Reason::TenantSuspended
+            | Reason::Quarantined
+            | Reason::InUse
+            | Reason::Closed
+            | Reason::DiskFull
+            | Reason::Io(_)
+            | Reason::Randomness => ErrorKind::Unavailable,
+            Reason::CommitUnknown => ErrorKind::OutcomeUnknown,
+            Reason::DamagedPage
+            | Reason::DamagedFile(_)
+            | Reason::DamagedRecord(_)
+            | Reason::ForeignFile(_)
+            | Reason::KeyFileRefused(_) => ErrorKind::Damaged,
+            Reason::RootKeyWrong | Reason::RootKeySource(_) | Reason::KeyFileMissing(_) => ErrorKind::KeyUnavailable,
+            Reason::FormatVersion { .. } => ErrorKind::Incompatible,
+        }
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// How long to wait before the same call may succeed, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    pub(crate) fn invalid(what: &'static str, rule: &'static str) -> Self {
+        Reason::Invalid { what, rule }.into()
+    }
+
+    /// `usize` lengths fit `u64` on every platform the crate builds for.
+    pub(crate) fn too_large(what: &'static str, limit: usize, actual: usize) -> Self {
+        Reason::TooLarge { what, limit: limit as u64, actual: actual as u64 }.into()
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Reason::NotFound.into()
+    }
+}
+
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
+}
+
+impl From<io::Error> for Error {
+    /// Only the kind is kept: an operating-system message may carry a path.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull.into(),
+            kind => Reason::Io(kind).into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Invalid { what, rule } => write!(f, "{what}: {rule}"),
+            Reason::TooLarge { what, limit, actual } => write!(f, "{what} of {actual} exceeds the limit of {limit}"),
+            Reason::Dimension { expected, actual } => {
+                write!(f, "a vector of {actual} dimensions in a namespace of {expected}")
+            }
+            Reason::TokenRefused => f.write_str("the token was not accepted"),
+            Reason::IdentityExpired => f.write_str("the identity has expired"),
+            Reason::NotFound => f.write_str("not found"),
+            Reason::TenantExists => f.write_str("a tenant of this name exists"),
+            Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
+            Reason::TenantSuspended => f.write_str("the tenant is suspended"),
+            Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),
+            Reason::InUse => f.write_str("another process has the data directory open"),
+            Reason::Closed => f.write_str("the engine is closed"),
+            Reason::DiskFull => f.write_str("the device is full; nothing was committed"),
+            Reason::Io(kind) => write!(f, "input or output failed ({kind}); nothing was committed"),
+            Reason::CommitUnknown => f.write_str("the commit failed where it may or may not be durable"),
+            Reason::DamagedPage => f.write_str("a page failed authentication"),
+            Reason::DamagedFile(why) => write!(f, "a file is damaged: {why}"),
+            Reason::DamagedRecord(why) => write!(f, "a record is damaged: {why}"),
+            Reason::ForeignFile(why) => write!(f, "a file is not ours: {why}"),
+            Reason::RootKeyWrong => f.write_str("the root key does not open this engine"),
+            Reason::RootKeySource(why) => write!(f, "the root key cannot be read: {why}"),
+            Reason::KeyFileMissing(what) => write!(f, "the {what} is missing"),
+            Reason::KeyFileRefused(what) => write!(f, "the {what} is not the one written for this place"),
+            Reason::Randomness => f.write_str("the operating system gave no randomness"),
+            Reason::FormatVersion { found, supported } => {
+                write!(f, "format version {found} is not readable; the newest readable one is {supported}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,83 @@
+//! Every bound of the engine, with its unit in the name.
+//!
+//! A limit is checked where input enters, before anything is allocated for it, and the error names the limit
+//! and the value that was refused.
+
+/// Longest tenant id, in bytes.
+pub const TENANT_ID_BYTES_MAX: usize = 128;
+/// Longest issuer, in bytes.
+pub const ISSUER_BYTES_MAX: usize = 255;
+/// Longest user subject, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// Longest namespace name, in bytes.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
+/// Longest memory key, in bytes of UTF-8.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Longest text of a memory, in bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Longest JSON content of a memory, in bytes once serialised.
+pub const CONTENT_BYTES_MAX: usize = 1 << 20;
+/// Deepest nesting of JSON content.
+pub const CONTENT_DEPTH_MAX: usize = 64;
+/// Most metadata fields of a memory.
+pub const METADATA_FIELDS_MAX: usize = 64;
+/// Longest metadata field name, in bytes.
+pub const METADATA_NAME_BYTES_MAX: usize = 64;
+/// Longest metadata text value, in bytes.
+pub const METADATA_TEXT_BYTES_MAX: usize = 4_096;
+/// Most dimensions of a vector.
+pub const VECTOR_DIMENSIONS_MAX: usize = 4_096;
+/// Most namespaces of one tenant, private ones included.
+pub const NAMESPACES_MAX: u32 = 65_536;
+/// Most hits that one recall returns.
+pub const RECALL_TOP_MAX: usize = 10_000;
+/// Most rows that one page of a list returns.
+pub const LIST_PAGE_MAX: usize = 1_000;
+/// Rows that a page of a list returns when the caller names no number.
+pub const LIST_PAGE_DEFAULT: usize = 100;
+/// Longest plan name and longest reason given by an operator, in bytes.
+pub const OPERATOR_TEXT_BYTES_MAX: usize = 256;
+/// Most issuers a tenant trusts, and most owners it has.
+pub const TENANT_PARTIES_MAX: usize = 64;
+/// Most groups an identity carries.
+pub const GROUPS_MAX: usize = 128;
+
+/// Longest bearer token, in bytes, checked before it is parsed.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
+/// Longest key id (`kid`) of a token or key set, in bytes.
+pub const KEY_ID_BYTES_MAX: usize = 128;
+/// Largest JSON Web Key Set, in bytes.
+pub const JWKS_BYTES_MAX: usize = 256 * 1_024;
+/// Most keys of one JSON Web Key Set.
+pub const JWKS_KEYS_MAX: usize = 64;
+/// Largest clock leeway that a verifier accepts, in seconds.
+pub const LEEWAY_SECONDS_MAX: u64 = 30;
+/// Default longest life of a token from `iat` to `exp`, in seconds.
+pub const TOKEN_LIFETIME_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
+/// Longest life that an attested identity may be given, in seconds.
+pub const ATTESTED_LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
+/// Life of an attested identity when the caller names none, in seconds.
+pub const ATTESTED_LIFETIME_SECONDS_DEFAULT: u64 = 15 * 60;
+
+/// Default redb cache of one tenant, in bytes.
+pub const TENANT_CACHE_BYTES_DEFAULT: usize = 4 << 20;
+/// redb cache of the catalog, in bytes.
+pub const CATALOG_CACHE_BYTES: usize = 4 << 20;
+/// File size above which commits keep redb's allocator state (`quick_repair`), in bytes: repair after a crash
+/// is then independent of the size of the file.
+pub const QUICK_REPAIR_ABOVE_BYTES: u64 = 8 << 20;
+/// Largest record accepted from a file before it is decoded, in bytes.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Vector-log entries kept for indexes that are catching up, in rows.
+pub const VECTOR_LOG_ROWS_MAX: u64 = 16_384;
+/// How far the persisted clock floor runs ahead of the clock, in microseconds.
+pub const CLOCK_LEASE_MICROS: u64 = 60 * 1_000_000;
+/// Largest key file accepted, in bytes.
+pub const KEY_FILE_BYTES_MAX: usize = 4_096;
+
+const _: () = assert!(
+    TEXT_BYTES_MAX + CONTENT_BYTES_MAX + METADATA_FIELDS_MAX * (METADATA_NAME_BYTES_MAX + METADATA_TEXT_BYTES_MAX)
+        < RECORD_BYTES_MAX
+);
+const _: () = assert!(LIST_PAGE_DEFAULT <= LIST_PAGE_MAX);
+const _: () = assert!(ATTESTED_LIFETIME_SECONDS_DEFAULT <= ATTESTED_LIFETIME_SECONDS_MAX);

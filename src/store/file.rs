@@ -1,0 +1,250 @@
+//! All file access: one small trait, so that a simulated file system can stand under everything.
+//!
+//! [`SystemDisk`] is the operating system. Tests put a simulated disk here that drops, reorders and tears what
+//! was not synced.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+/// What a directory entry is. Symbolic links are not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, device, socket or anything else.
+    Other,
+}
+
+/// What is known of a path without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryInfo {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Length in bytes, for files.
+    pub len: u64,
+    /// Unix permission bits, where the platform has them.
+    pub mode: Option<u32>,
+}
+
+/// The file system under an engine.
+///
+/// Every method fails with the operating system's error; none creates missing parents. Nothing is durable before
+/// the matching sync: file content and length by [`DiskFile::sync`], names (created, renamed, removed) by
+/// [`Disk::sync_directory`] of their directory.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens an existing file for reading and writing. Symbolic links are refused.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Creates a file that only its owner can read (mode 0600), failing if the name exists.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Creates one directory (mode 0700), failing if the name exists.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name, replacing what had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// What the path is, or `None` when nothing has this name.
+    fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>>;
+    /// The names in a directory, in any order.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+}
+
+/// One open file.
+#[expect(clippy::len_without_is_empty, reason = "an empty data file is an error, not a state to ask for")]
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out` from `offset`; reading past the end is `UnexpectedEof`.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts or extends the file; new bytes read as zero.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Drops clean cached pages, so that later reads come from the device. `Ok(true)` only when it is confirmed
+    /// that no page stayed; `Ok(false)` where that cannot be known.
+    fn evict(&self) -> io::Result<bool>;
+    /// Takes an exclusive lock on the whole file without waiting; `Ok(false)` when another holder has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// Releases the lock.
+    fn unlock(&self) -> io::Result<()>;
+}
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            // The check against links in `inspect` has a gap before the open; this closes it.
+            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        }
+        SystemFile::boxed(options.open(path)?)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        SystemFile::boxed(options.open(path)?)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::DirBuilderExt;
+            builder.mode(0o700);
+        }
+        builder.create(path)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the trait that the others go through")]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the trait that the others go through")]
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            #[expect(clippy::disallowed_methods, reason = "this is the trait that the others go through")]
+            File::open(path)?.sync_all()
+        }
+        #[cfg(not(unix))]
+        {
+            // Other platforms do not let a directory be opened for a sync; their renames are journaled.
+            let _ = path;
+            Ok(())
+        }
+    }
+
+    fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>> {
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let kind = match metadata.file_type() {
+            t if t.is_file() => EntryKind::File,
+            t if t.is_dir() => EntryKind::Directory,
+            _ => EntryKind::Other,
+        };
+        #[cfg(unix)]
+        let mode = {
+            use std::os::unix::fs::PermissionsExt;
+            Some(metadata.permissions().mode() & 0o777)
+        };
+        #[cfg(not(unix))]
+        let mode = None;
+        Ok(Some(EntryInfo { kind, len: metadata.len(), mode }))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+}
+
+/// A file of the operating system. Reads, writes and locks go to redb's own backend, which knows each platform's
+/// positioned I/O and lock calls; the second handle on the same open file is for cache eviction.
+#[derive(Debug)]
+struct SystemFile {
+    backend: FileBackend,
+    file: File,
+}
+
+const WHOLE: (Bound<u64>, Bound<u64>) = (Bound::Unbounded, Bound::Unbounded);
+
+impl SystemFile {
+    fn boxed(file: File) -> io::Result<Box<dyn DiskFile>> {
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let backend = FileBackend::new(file.try_clone()?).map_err(|_| io::Error::other("backend"))?;
+        Ok(Box::new(Self { backend, file }))
+    }
+}
+
+impl DiskFile for SystemFile {
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.backend.read(offset, out)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.backend.write(offset, bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.backend.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.backend.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn evict(&self) -> io::Result<bool> {
+        evict_pages(&self.file, self.backend.len()?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn evict(&self) -> io::Result<bool> {
+        let _ = &self.file;
+        Ok(false)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.backend.try_lock_range(WHOLE.0, WHOLE.1).map_err(|_| io::Error::other("file lock"))
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.backend.unlock_range(WHOLE.0, WHOLE.1).map_err(|_| io::Error::other("file unlock"))
+    }
+}
+
+/// Asks the kernel to drop the file's pages, then confirms page by page with reads that must not touch the
+/// device: such a read succeeds only from the cache.
+#[cfg(target_os = "linux")]
+fn evict_pages(file: &File, len: u64) -> io::Result<bool> {
+    use rustix::fs::{Advice, fadvise};
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+    const PAGE_BYTES: usize = 4_096;
+    fadvise(file, 0, None, Advice::DontNeed)?;
+    let mut byte = [0_u8; 1];
+    for offset in (0..len).step_by(PAGE_BYTES) {
+        match preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
+            Err(Errno::AGAIN) => {}
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}

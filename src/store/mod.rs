@@ -1,0 +1,3 @@
+//! Pages, files and transactions: everything that touches a disk.
+
+pub(crate) mod file;
