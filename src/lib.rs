@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod clock;
+mod crypto;
 mod error;
 mod id;
 mod identity;
@@ -11,6 +12,7 @@ pub mod limits;
 mod store;
 
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
+pub use crypto::root_key::RootKey;
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use id::{EngineId, Epoch, Incarnation, Issuer, Key, MemoryId, Namespace, TenantId, UserId};
 pub use identity::scope::Scopes;
