@@ -129,8 +129,7 @@ impl PageCipher {
         let trailer = slot.last_chunk::<TRAILER_BYTES>().ok_or(PageRefused)?;
         let (counter, rest) = trailer.split_first_chunk::<8>().ok_or(PageRefused)?;
         let (len, rest) = rest.split_first_chunk::<8>().ok_or(PageRefused)?;
-        let stamp =
-            HeaderStamp { counter: u64::from_le_bytes(*counter), logical_len: u64::from_le_bytes(*len) };
+        let stamp = HeaderStamp { counter: u64::from_le_bytes(*counter), logical_len: u64::from_le_bytes(*len) };
         if rest.iter().any(|byte| *byte != 0) {
             return Err(PageRefused);
         }
@@ -220,7 +219,8 @@ mod tests {
     use super::*;
 
     fn cipher(key: u8, kind: FileKind, epoch: u32) -> PageCipher {
-        let scope = PageScope { engine: EngineId::from_bytes([3; 16]), incarnation: [4; 16], epoch: Epoch(epoch), kind };
+        let scope =
+            PageScope { engine: EngineId::from_bytes([3; 16]), incarnation: [4; 16], epoch: Epoch(epoch), kind };
         PageCipher::new(&Secret::new([key; 32]), scope)
     }
 

@@ -39,9 +39,9 @@ fn seal_with_salt(
 ) -> Result<Vec<u8>> {
     let (cipher, commitment) = one_time(key, salt, label);
     let mut sealed = Zeroizing::new(plaintext.to_vec());
-    let tag = cipher
-        .encrypt_inout_detached(&Nonce::default(), aad, sealed.as_mut_slice().into())
-        .map_err(|_| Reason::TooLarge { what: "sealed bytes", limit: aes_gcm::P_MAX, actual: plaintext.len() as u64 })?;
+    let tag = cipher.encrypt_inout_detached(&Nonce::default(), aad, sealed.as_mut_slice().into()).map_err(|_| {
+        Reason::TooLarge { what: "sealed bytes", limit: aes_gcm::P_MAX, actual: plaintext.len() as u64 }
+    })?;
     let mut out = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     out.extend_from_slice(salt);
     out.extend_from_slice(commitment.expose());

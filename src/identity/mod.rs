@@ -1,3 +1,5 @@
 //! From a token or the application's word to a verified identity.
 
+pub(crate) mod authority;
 pub(crate) mod scope;
+pub(crate) mod verified;

@@ -1,3 +1,11 @@
 //! Pages, files and transactions: everything that touches a disk.
 
+pub(crate) mod backend;
+pub(crate) mod chain;
+pub(crate) mod codec;
+pub(crate) mod database;
+pub(crate) mod directory;
+pub(crate) mod fault;
 pub(crate) mod file;
+pub(crate) mod layout;
+pub(crate) mod schema;

@@ -1,0 +1,150 @@
+//! The only minter of access proofs.
+//!
+//! A [`Gate`] holds one identity at one tenant. [`Gate::pass`] turns "this handle, this kind of operation" into a
+//! [`Proof`], and everything below the handles demands one: an operation that forgot to ask does not compile. A
+//! proof is good for one operation and cannot outlive its gate.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::clock::{EngineClock, Timestamp};
+use crate::error::{Error, Reason, Result};
+use crate::id::UserId;
+use crate::identity::scope::Scopes;
+use crate::identity::verified::VerifiedIdentity;
+
+/// The live state of one incarnation, shared by all of its handles.
+#[derive(Debug)]
+pub(crate) struct TenantState(AtomicU8);
+
+const ACTIVE: u8 = 0;
+const SUSPENDED: u8 = 1;
+const GONE: u8 = 2;
+
+impl TenantState {
+    pub(crate) fn active() -> Arc<Self> {
+        Arc::new(Self(AtomicU8::new(ACTIVE)))
+    }
+
+    /// Stops or resumes all handles from their next operation on. A tenant that is gone stays gone.
+    pub(crate) fn set_suspended(&self, suspended: bool) {
+        let to = if suspended { SUSPENDED } else { ACTIVE };
+        let step = |from| (from != GONE).then_some(to);
+        // Nothing to do when it is gone already.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+    }
+
+    /// Stops all handles for ever.
+    pub(crate) fn end(&self) {
+        self.0.store(GONE, Ordering::SeqCst);
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.0.load(Ordering::SeqCst) {
+            ACTIVE => Ok(()),
+            SUSPENDED => Err(Reason::TenantSuspended.into()),
+            _ => Err(Error::not_found()),
+        }
+    }
+}
+
+/// A kind of operation, as a type: a proof for reading cannot be used for writing.
+pub(crate) trait Operation {
+    const NEEDS: Scopes;
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident needs $scope:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) enum $name {}
+        impl Operation for $name {
+            const NEEDS: Scopes = Scopes::$scope;
+        }
+    )*};
+}
+operations! {
+    /// Get, list, recall, usage.
+    Read needs READ,
+    /// Put.
+    Write needs WRITE,
+    /// Delete.
+    Delete needs DELETE,
+    /// The audit trail.
+    Admin needs ADMIN
+}
+
+/// One identity at one tenant.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    identity: VerifiedIdentity,
+    scopes: Scopes,
+    state: Arc<TenantState>,
+    clock: Arc<EngineClock>,
+}
+
+/// Leave for one operation of kind `O`.
+#[derive(Debug)]
+pub(crate) struct Proof<'gate, O> {
+    gate: &'gate Gate,
+    at: Timestamp,
+    operation: PhantomData<O>,
+}
+
+impl Gate {
+    /// `is_owner` gives every scope, whatever the token says.
+    pub(crate) fn new(
+        identity: VerifiedIdentity,
+        is_owner: bool,
+        state: Arc<TenantState>,
+        clock: Arc<EngineClock>,
+    ) -> Self {
+        let scopes = if is_owner { Scopes::ALL } else { identity.scopes() };
+        Self { identity, scopes, state, clock }
+    }
+
+    /// Checks tenant state and incarnation, then expiry, then scope.
+    ///
+    /// # Errors
+    /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
+    /// `Unavailable` when the tenant is suspended.
+    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+        let at = self.clock.now();
+        let state = self.state.check();
+        if at >= self.identity.expires_at() {
+            // An expired identity learns nothing, not even that its tenant still exists.
+            return Err(Reason::IdentityExpired.into());
+        }
+        state?;
+        if !self.scopes.contains(O::NEEDS) {
+            return Err(Error::not_found());
+        }
+        Ok(Proof { gate: self, at, operation: PhantomData })
+    }
+
+    pub(crate) fn identity(&self) -> &VerifiedIdentity {
+        &self.identity
+    }
+
+    pub(crate) fn scopes(&self) -> Scopes {
+        self.scopes
+    }
+}
+
+impl<O> Proof<'_, O> {
+    /// Who acts.
+    pub(crate) fn user(&self) -> &UserId {
+        self.gate.identity.user()
+    }
+
+    /// When the operation began.
+    pub(crate) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Asked again by writers after they waited for their turn: the tenant may have been stopped meanwhile.
+    pub(crate) fn still_good(&self) -> Result<()> {
+        self.gate.state.check()
+    }
+}

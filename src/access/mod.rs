@@ -1,0 +1,3 @@
+//! Who may do what: the gate that every operation passes.
+
+pub(crate) mod gate;

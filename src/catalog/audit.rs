@@ -1,0 +1,45 @@
+//! What operators did, chained like every audit trail.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{Incarnation, TenantId};
+use crate::store::codec::Record;
+
+/// A step of a tenant's lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OperatorAction {
+    /// A tenant was made.
+    Provision,
+    /// A tenant was stopped.
+    Suspend,
+    /// A suspended tenant was started again.
+    Resume,
+    /// A purge began; the tenant is unreachable from here on.
+    Purge,
+    /// A purge ended: keys and data are gone.
+    Purged,
+    /// A provisioning that a crash interrupted was cleared away.
+    Abandoned,
+}
+
+/// One entry of the operators' audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorAuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Who; absent for what the engine did by itself after a crash.
+    pub operator: Option<String>,
+    /// What.
+    pub action: OperatorAction,
+    /// To whom.
+    pub tenant: TenantId,
+    /// To which life of that name.
+    pub incarnation: Incarnation,
+}
+
+impl Record for OperatorAuditEntry {
+    const KIND: u8 = 2;
+    const NAME: &'static str = "operator audit entry";
+}

@@ -1,0 +1,4 @@
+//! The engine's own file: which tenants exist, in what state, and what operators did.
+
+pub(crate) mod audit;
+pub(crate) mod tenants;

@@ -1,0 +1,317 @@
+//! Tenant records and the catalog file that holds them.
+
+use std::ops::Bound;
+
+use redb::{ReadableTable, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::audit::{OperatorAction, OperatorAuditEntry};
+use crate::clock::{FloorStore, Timestamp};
+use crate::error::{Error, Reason, Result};
+use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
+use crate::store::chain::{self, ChainHead};
+use crate::store::codec::{self, Record};
+use crate::store::database::{Database, FileSpec};
+use crate::store::schema::{CatalogTables, META, OPERATOR_AUDIT, TENANTS, TOMBSTONES, UNFINISHED};
+
+/// Where a tenant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TenantStatus {
+    /// Its files are being made; nobody can reach it.
+    Provisioning,
+    /// In service.
+    Active,
+    /// Stopped by an operator; its data is kept.
+    Suspended,
+    /// Its keys and files are being destroyed; nobody can reach it.
+    Purging,
+}
+
+/// A tenant's row in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TenantRecord {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) epoch: Epoch,
+    pub(crate) status: TenantStatus,
+    pub(crate) plan: Option<String>,
+    /// Issuers whose identities may open this tenant. Nobody else's may.
+    pub(crate) issuers: Vec<Issuer>,
+    /// Users with every scope.
+    pub(crate) owners: Vec<UserId>,
+    /// Identities issued before this belong to an earlier incarnation of the name.
+    pub(crate) created_at: Timestamp,
+}
+
+impl Record for TenantRecord {
+    const KIND: u8 = 1;
+    const NAME: &'static str = "tenant record";
+}
+
+/// What stays of a purged tenant.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tombstone {
+    tenant: TenantId,
+    purged_at: Timestamp,
+}
+
+impl Record for Tombstone {
+    const KIND: u8 = 3;
+    const NAME: &'static str = "tombstone";
+}
+
+/// The catalog's single row of changing facts.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Facts {
+    clock_floor: Timestamp,
+    audit: ChainHead,
+}
+
+impl Record for Facts {
+    const KIND: u8 = 4;
+    const NAME: &'static str = "catalog facts";
+}
+
+const FACTS: &str = "facts";
+
+/// Who acts, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Act<'a> {
+    /// Absent when the engine finishes by itself what a crash interrupted.
+    pub(crate) operator: Option<&'a str>,
+    pub(crate) at: Timestamp,
+}
+
+/// The open catalog.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    database: Database<CatalogTables>,
+}
+
+impl Catalog {
+    pub(crate) fn create(spec: FileSpec) -> Result<Self> {
+        let first = Facts { clock_floor: Timestamp::from_micros(0), audit: ChainHead::default() };
+        let database = Database::create(spec, |transaction| put_facts(transaction, &first))?;
+        Ok(Self { database })
+    }
+
+    pub(crate) fn open(spec: FileSpec) -> Result<Self> {
+        Ok(Self { database: Database::open(spec)? })
+    }
+
+    pub(crate) fn clock_floor(&self) -> Result<Timestamp> {
+        self.database.read(|tables| Ok(facts(&tables.meta)?.clock_floor))
+    }
+
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRecord>> {
+        self.database
+            .read(|tables| tables.tenants.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose())
+    }
+
+    /// Up to `limit` tenants in byte order of their names, after the given one.
+    pub(crate) fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<(TenantId, TenantRecord)>> {
+        let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.as_str()));
+        self.database.read(|tables| {
+            let rows = tables.tenants.range::<&str>((from, Bound::Unbounded))?;
+            rows.take(limit)
+                .map(|row| {
+                    let (name, record) = row?;
+                    Ok((stored_name(name.value())?, codec::decode(record.value())?))
+                })
+                .collect()
+        })
+    }
+
+    /// Tenants that a crash left half made or half purged.
+    pub(crate) fn unfinished(&self) -> Result<Vec<(TenantId, TenantRecord)>> {
+        self.database.read(|tables| {
+            let mut found = Vec::new();
+            for row in tables.unfinished.range::<&str>(..)? {
+                let name = stored_name(row?.0.value())?;
+                let record = tables.tenants.get(name.as_str())?.ok_or(Reason::DamagedRecord("unfinished tenant"))?;
+                let record = codec::decode(record.value())?;
+                found.push((name, record));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Writes the row of a tenant whose files do not exist yet.
+    ///
+    /// # Errors
+    /// `Conflict` when the name is taken.
+    pub(crate) fn begin_provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+        self.database.write(|transaction| {
+            {
+                let mut tenants = transaction.open_table(TENANTS)?;
+                if tenants.get(tenant.as_str())?.is_some() {
+                    return Err(Reason::TenantExists.into());
+                }
+                tenants.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
+                let mut unfinished = transaction.open_table(UNFINISHED)?;
+                unfinished.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            }
+            audit(transaction, act, OperatorAction::Provision, tenant, record.incarnation)
+        })
+    }
+
+    /// The tenant's files are durable: opens it for service.
+    pub(crate) fn finish_provision(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+        self.database.write(|transaction| {
+            transaction.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+            let step = |record: &mut TenantRecord| {
+                if record.incarnation != incarnation || record.status != TenantStatus::Provisioning {
+                    return Err(Error::from(Reason::TenantState));
+                }
+                record.status = TenantStatus::Active;
+                Ok(())
+            };
+            change(transaction, tenant, step).map(|_| ())
+        })
+    }
+
+    /// Stops or resumes a tenant.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` when it is not in a state for this.
+    pub(crate) fn set_suspended(&self, act: Act<'_>, tenant: &TenantId, suspended: bool) -> Result<TenantRecord> {
+        let (status, action) = if suspended {
+            (TenantStatus::Suspended, OperatorAction::Suspend)
+        } else {
+            (TenantStatus::Active, OperatorAction::Resume)
+        };
+        self.database.write(|transaction| {
+            let step = |record: &mut TenantRecord| match record.status {
+                TenantStatus::Active | TenantStatus::Suspended => {
+                    record.status = status;
+                    Ok(())
+                }
+                TenantStatus::Provisioning | TenantStatus::Purging => Err(Reason::TenantState.into()),
+            };
+            let record = change(transaction, tenant, step)?;
+            audit(transaction, act, action, tenant, record.incarnation)?;
+            Ok(record)
+        })
+    }
+
+    /// Marks a tenant as being purged. From here on nobody can reach it, whatever happens.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` while it is being provisioned.
+    pub(crate) fn begin_purge(&self, act: Act<'_>, tenant: &TenantId) -> Result<TenantRecord> {
+        self.database.write(|transaction| {
+            let step = |record: &mut TenantRecord| {
+                if record.status == TenantStatus::Provisioning {
+                    return Err(Error::from(Reason::TenantState));
+                }
+                record.status = TenantStatus::Purging;
+                Ok(())
+            };
+            let record = change(transaction, tenant, step)?;
+            transaction.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            audit(transaction, act, OperatorAction::Purge, tenant, record.incarnation)?;
+            Ok(record)
+        })
+    }
+
+    /// The tenant's keys and files are gone: replaces its row by a tombstone and frees the name.
+    pub(crate) fn finish_removal(&self, act: Act<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+        self.database.write(|transaction| {
+            let was = {
+                let mut tenants = transaction.open_table(TENANTS)?;
+                let Some(row) = tenants.remove(tenant.as_str())? else { return Err(Error::not_found()) };
+                codec::decode::<TenantRecord>(row.value())?
+            };
+            if was.incarnation != incarnation {
+                return Err(Error::not_found());
+            }
+            transaction.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+            let action = match was.status {
+                TenantStatus::Provisioning => OperatorAction::Abandoned,
+                TenantStatus::Purging => OperatorAction::Purged,
+                TenantStatus::Active | TenantStatus::Suspended => return Err(Reason::TenantState.into()),
+            };
+            if action == OperatorAction::Purged {
+                let tombstone = codec::encode(&Tombstone { tenant: tenant.clone(), purged_at: act.at })?;
+                transaction.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), tombstone.as_slice())?;
+            }
+            audit(transaction, act, action, tenant, incarnation)
+        })
+    }
+
+    /// Up to `limit` entries of the operators' audit trail from the given number on; the first is 1.
+    pub(crate) fn audit_entries(&self, from: u64, limit: usize) -> Result<Vec<OperatorAuditEntry>> {
+        self.database.read(|tables| {
+            let rows = tables.operator_audit.range(from..)?;
+            rows.take(limit).map(|row| chain::entry(row?.1.value())).collect()
+        })
+    }
+
+    /// Walks the operators' audit chain and gives its head.
+    pub(crate) fn verify_audit(&self) -> Result<ChainHead> {
+        self.database.read(|tables| {
+            let head = facts(&tables.meta)?.audit;
+            chain::verify(&tables.operator_audit, head)?;
+            Ok(head)
+        })
+    }
+
+    pub(crate) fn close(&self) {
+        self.database.close();
+    }
+}
+
+impl FloorStore for Catalog {
+    fn raise_floor(&self, floor: Timestamp) -> Result<()> {
+        self.database.write(|transaction| {
+            let mut now = facts(&transaction.open_table(META)?)?;
+            now.clock_floor = floor;
+            put_facts(transaction, &now)
+        })
+    }
+}
+
+fn stored_name(name: &str) -> Result<TenantId> {
+    TenantId::new(name).map_err(|_| Reason::DamagedRecord("tenant name").into())
+}
+
+fn facts(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Facts> {
+    let row = meta.get(FACTS)?.ok_or(Reason::DamagedRecord(Facts::NAME))?;
+    codec::decode(row.value())
+}
+
+fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<()> {
+    transaction.open_table(META)?.insert(FACTS, codec::encode(facts)?.as_slice())?;
+    Ok(())
+}
+
+/// Applies one step to a tenant's row and gives the new row.
+fn change(
+    transaction: &WriteTransaction,
+    tenant: &TenantId,
+    step: impl FnOnce(&mut TenantRecord) -> Result<()>,
+) -> Result<TenantRecord> {
+    let mut tenants = transaction.open_table(TENANTS)?;
+    let Some(mut record) =
+        tenants.get(tenant.as_str())?.map(|row| codec::decode::<TenantRecord>(row.value())).transpose()?
+    else {
+        return Err(Error::not_found());
+    };
+    step(&mut record)?;
+    tenants.insert(tenant.as_str(), codec::encode(&record)?.as_slice())?;
+    Ok(record)
+}
+
+fn audit(
+    transaction: &WriteTransaction,
+    act: Act<'_>,
+    action: OperatorAction,
+    tenant: &TenantId,
+    incarnation: Incarnation,
+) -> Result<()> {
+    let mut now = facts(&transaction.open_table(META)?)?;
+    let operator = act.operator.map(str::to_owned);
+    let entry = OperatorAuditEntry { at: act.at, operator, action, tenant: tenant.clone(), incarnation };
+    chain::append(&mut transaction.open_table(OPERATOR_AUDIT)?, &mut now.audit, &entry)?;
+    put_facts(transaction, &now)
+}

@@ -1,0 +1,134 @@
+//! Attestation: the application's own login code vouches for a user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::scope::Scopes;
+use super::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
+use crate::clock::EngineClock;
+use crate::error::{Error, Result};
+use crate::id::{EngineId, Issuer, TenantId, UserId};
+use crate::limits::{
+    ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUPS_MAX, OPERATOR_TEXT_BYTES_MAX,
+};
+
+/// The power to say who a user is, without a token.
+///
+/// # Authority
+/// Whoever holds it can become any user of every tenant that trusts [`Issuer::authority`], and any operator. It is
+/// returned once by [`open`](crate::EngineBuilder::open) and is not `Clone`: sharing it means an `Arc` in plain
+/// sight. Keep it in the login code and pass [`VerifiedIdentity`] values on from there.
+#[derive(Debug)]
+pub struct Authority {
+    engine: EngineId,
+    clock: Arc<EngineClock>,
+}
+
+/// What the application says of a user it has authenticated.
+///
+/// ```
+/// use watertight::{Attestation, Scopes};
+///
+/// let alice = Attestation::new("acme", "alice").unwrap().scopes(Scopes::READ | Scopes::WRITE);
+/// assert!(Attestation::new("acme/evil", "alice").is_err());
+/// # let _ = alice;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Attestation {
+    tenant: TenantId,
+    user: UserId,
+    groups: Vec<String>,
+    scopes: Scopes,
+    lifetime: Duration,
+}
+
+impl Attestation {
+    /// A user of a tenant, without any scope, for 15 minutes.
+    ///
+    /// # Errors
+    /// `InvalidInput` when either name breaks its rule.
+    pub fn new(tenant: &str, subject: &str) -> Result<Self> {
+        Ok(Self {
+            tenant: TenantId::new(tenant)?,
+            user: UserId::new(Issuer::authority(), subject)?,
+            groups: Vec::new(),
+            scopes: Scopes::NONE,
+            lifetime: Duration::from_secs(ATTESTED_LIFETIME_SECONDS_DEFAULT),
+        })
+    }
+
+    /// What the user may do; replaces what was set before.
+    #[must_use]
+    pub fn scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// The user's groups; at most 128.
+    #[must_use]
+    pub fn groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
+        self.groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How long the identity is good for; at most 24 hours.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+}
+
+impl Authority {
+    pub(crate) fn new(engine: EngineId, clock: Arc<EngineClock>) -> Self {
+        Self { engine, clock }
+    }
+
+    /// Makes an identity for a user that the application has authenticated.
+    ///
+    /// # Authority
+    /// The result opens the named tenant as the named user, if that tenant trusts [`Issuer::authority`].
+    ///
+    /// # Errors
+    /// `InvalidInput` when the lifetime or the groups exceed their limits.
+    pub fn attest(&self, attestation: Attestation) -> Result<VerifiedIdentity> {
+        let Attestation { tenant, user, groups, scopes, lifetime } = attestation;
+        check_lifetime(lifetime)?;
+        if groups.len() > GROUPS_MAX {
+            return Err(Error::too_large("groups", GROUPS_MAX, groups.len()));
+        }
+        let issued_at = self.clock.stamp();
+        let expires_at = issued_at.after(lifetime);
+        let engine = self.engine;
+        Ok(VerifiedIdentity::new(IdentityFacts { engine, tenant, user, groups, scopes, issued_at, expires_at }))
+    }
+
+    /// Makes an operator identity, good for 15 minutes.
+    ///
+    /// # Authority
+    /// The result opens the lifecycle of every tenant, and the content of none.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name is empty or longer than 256 bytes.
+    pub fn attest_operator(&self, name: &str) -> Result<VerifiedOperator> {
+        if name.is_empty() {
+            return Err(Error::invalid("operator name", "must not be empty"));
+        }
+        if name.len() > OPERATOR_TEXT_BYTES_MAX {
+            return Err(Error::too_large("operator name", OPERATOR_TEXT_BYTES_MAX, name.len()));
+        }
+        let expires_at = self.clock.now().after(Duration::from_secs(ATTESTED_LIFETIME_SECONDS_DEFAULT));
+        Ok(VerifiedOperator { engine: self.engine, name: name.into(), expires_at })
+    }
+}
+
+fn check_lifetime(lifetime: Duration) -> Result<()> {
+    if lifetime.is_zero() {
+        return Err(Error::invalid("lifetime", "must not be zero"));
+    }
+    if lifetime > Duration::from_secs(ATTESTED_LIFETIME_SECONDS_MAX) {
+        let seconds = usize::try_from(lifetime.as_secs()).unwrap_or(usize::MAX);
+        return Err(Error::too_large("lifetime in seconds", ATTESTED_LIFETIME_SECONDS_MAX as usize, seconds));
+    }
+    Ok(())
+}

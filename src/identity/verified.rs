@@ -1,0 +1,109 @@
+//! Identities that a trust root has vouched for. Nothing else can make one.
+
+use std::sync::Arc;
+
+use super::scope::Scopes;
+use crate::clock::Timestamp;
+use crate::id::{EngineId, TenantId, UserId};
+
+/// A user of one tenant, verified by a configured trust root of one engine.
+///
+/// # Authority
+/// It opens [`Engine::tenant`](crate::Engine::tenant) for the tenant, user and scopes it names, until it expires.
+/// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify) or
+/// [`Authority::attest`](crate::Authority::attest).
+#[derive(Clone)]
+pub struct VerifiedIdentity(Arc<IdentityFacts>);
+
+/// What a trust root says of a user.
+pub(crate) struct IdentityFacts {
+    pub(crate) engine: EngineId,
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) groups: Vec<String>,
+    pub(crate) scopes: Scopes,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl VerifiedIdentity {
+    pub(crate) fn new(facts: IdentityFacts) -> Self {
+        Self(Arc::new(facts))
+    }
+
+    pub(crate) fn engine(&self) -> EngineId {
+        self.0.engine
+    }
+
+    /// The tenant this identity belongs to.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.0.tenant
+    }
+
+    /// The user, with the issuer that vouches for it.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.0.user
+    }
+
+    /// The groups that the issuer names, in its order.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.0.groups
+    }
+
+    /// What the issuer allows; none unless it says so.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        self.0.scopes
+    }
+
+    /// When it was issued.
+    #[must_use]
+    pub fn issued_at(&self) -> Timestamp {
+        self.0.issued_at
+    }
+
+    /// From when on it is refused.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.0.expires_at
+    }
+}
+
+impl std::fmt::Debug for VerifiedIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifiedIdentity")
+            .field("tenant", &self.0.tenant)
+            .field("user", &self.0.user)
+            .field("scopes", &self.0.scopes)
+            .field("expires_at", &self.0.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An operator, verified by the operators' own trust root.
+///
+/// # Authority
+/// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none.
+#[derive(Clone, Debug)]
+pub struct VerifiedOperator {
+    pub(crate) engine: EngineId,
+    pub(crate) name: Arc<str>,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl VerifiedOperator {
+    /// The operator's name, as audited.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// From when on it is refused.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+}

@@ -1,0 +1,321 @@
+//! One redb file that outlives its failures.
+//!
+//! redb latches every I/O error, and a panic inside it poisons its locks. Either ends that one instance: it is
+//! dropped behind `catch_unwind`, and the next operation opens the file anew or quarantines it. Other files never
+//! notice.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use redb::{ReadTransaction, WriteTransaction};
+
+use super::backend::PageFile;
+use super::directory::{file_exists, publish, temporary};
+use super::fault::{ends_instance, from_io};
+use super::file::Disk;
+use crate::crypto::page::{PageCipher, PageScope};
+use crate::crypto::secret::Secret;
+use crate::error::{Error, Reason, Result};
+use crate::limits::QUICK_REPAIR_ABOVE_BYTES;
+
+/// The tables of one kind of file, opened once per commit and shared by all readers.
+///
+/// Opening a redb transaction and its tables costs more than a lookup, so a snapshot of all tables is kept until
+/// the next commit replaces it. It pins one generation of pages and no more.
+pub(crate) trait Tables: Sized + Send + Sync + 'static {
+    /// Creates every table, empty.
+    fn create(transaction: &WriteTransaction) -> Result<()>;
+    /// Opens every table of a snapshot.
+    fn open(transaction: &ReadTransaction) -> Result<Self>;
+}
+
+/// Where a file is and how it is opened.
+#[derive(Clone)]
+pub(crate) struct FileSpec {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    /// Absent for plaintext files.
+    pub(crate) sealing: Option<(Arc<Secret<32>>, PageScope)>,
+    pub(crate) cache_bytes: usize,
+    /// Keep redb's allocator state in every commit, whatever the size of the file.
+    pub(crate) always_quick_repair: bool,
+}
+
+/// An open file with its tables `T`.
+pub(crate) struct Database<T: Tables> {
+    spec: FileSpec,
+    /// One writer at a time, handed over fairly; redb's own queue starves waiters.
+    writer: Mutex<()>,
+    state: RwLock<State<T>>,
+}
+
+enum State<T> {
+    Open(Live<T>),
+    /// The instance ended; the next operation opens another.
+    Ended {
+        sync_failed: bool,
+    },
+    Quarantined(Error),
+    Closed,
+}
+
+/// Fields drop in this order: the snapshot before the database under it.
+struct Live<T> {
+    snapshot: RwLock<Arc<T>>,
+    redb: redb::Database,
+    file: PageFile,
+}
+
+impl<T: Tables> Database<T> {
+    /// Makes a new file with empty tables and whatever `fill` writes. The name appears only when all is durable.
+    pub(crate) fn create(spec: FileSpec, fill: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<Self> {
+        if file_exists(&*spec.disk, &spec.path)? {
+            return Err(Reason::ForeignFile("a file where a new one belongs").into());
+        }
+        let at = temporary(&spec.path);
+        if file_exists(&*spec.disk, &at)? {
+            spec.disk.remove(&at)?;
+        }
+        let made = shielded(|| {
+            let file = spec.disk.create(&at)?;
+            let file = match spec.cipher() {
+                Some(cipher) => PageFile::create(file, cipher),
+                None => PageFile::plain(file),
+            };
+            let redb = spec.builder().create_with_backend(file)?;
+            let mut transaction = redb.begin_write()?;
+            transaction.set_two_phase_commit(true);
+            T::create(&transaction)?;
+            fill(&transaction)?;
+            transaction.commit().map_err(commit_error)?;
+            // Closing writes the clean header, synced, in both copies.
+            drop(redb);
+            Ok(publish(&*spec.disk, &at, &spec.path)?)
+        });
+        if let Err(error) = made {
+            // A file whose creation failed never opens; it must not stay.
+            let _ = spec.disk.remove(&at);
+            return Err(error);
+        }
+        Self::open(spec)
+    }
+
+    /// Opens a file that must exist: an empty or missing one is an error, never a new database.
+    pub(crate) fn open(spec: FileSpec) -> Result<Self> {
+        let live = Live::open(&spec, false)?;
+        Ok(Self { spec, writer: Mutex::new(()), state: RwLock::new(State::Open(live)) })
+    }
+
+    /// Reads one consistent snapshot.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+        self.with_live(|live| {
+            let snapshot = live.snapshot.read().clone();
+            read(&snapshot)
+        })
+    }
+
+    /// Runs one durable transaction: all of `write` or nothing.
+    ///
+    /// # Errors
+    /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed.
+    pub(crate) fn write<R>(&self, write: impl FnOnce(&WriteTransaction) -> Result<R>) -> Result<R> {
+        let _one_at_a_time = self.writer.lock();
+        self.with_live(|live| live.commit(&self.spec, write))
+    }
+
+    /// Bytes of the file on disk.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        self.with_live(|live| live.file.physical_len().map_err(from_io))
+    }
+
+    /// Closes the file after running operations have ended; later ones answer `Closed`.
+    pub(crate) fn close(&self) {
+        let _one_at_a_time = self.writer.lock();
+        let before = std::mem::replace(&mut *self.state.write(), State::Closed);
+        drop_shielded(before);
+    }
+
+    fn with_live<R>(&self, work: impl FnOnce(&Live<T>) -> Result<R>) -> Result<R> {
+        let state = self.usable_state()?;
+        let State::Open(live) = &*state else { return Err(Reason::Closed.into()) };
+        let result = shielded(|| work(live));
+        if result.as_ref().is_err_and(ends_instance) {
+            drop(state);
+            self.end_instance();
+        }
+        result
+    }
+
+    /// A read guard on an open instance, opening one if the last has ended.
+    fn usable_state(&self) -> Result<RwLockReadGuard<'_, State<T>>> {
+        {
+            let state = self.state.read();
+            match &*state {
+                State::Open(_) => return Ok(state),
+                State::Quarantined(error) => return Err(error.clone()),
+                State::Closed => return Err(Reason::Closed.into()),
+                State::Ended { .. } => {}
+            }
+        }
+        {
+            let mut state = self.state.write();
+            if let State::Ended { sync_failed } = *state {
+                *state = match Live::open(&self.spec, sync_failed) {
+                    Ok(live) => State::Open(live),
+                    Err(error) => {
+                        tracing::error!(reason = %error, "a file could not be opened again and is quarantined");
+                        State::Quarantined(error)
+                    }
+                };
+            }
+        }
+        let state = self.state.read();
+        match &*state {
+            State::Quarantined(error) => Err(error.clone()),
+            State::Closed | State::Ended { .. } => Err(Reason::Closed.into()),
+            State::Open(_) => Ok(state),
+        }
+    }
+
+    /// Drops a failed instance once its last reader has left.
+    fn end_instance(&self) {
+        let mut state = self.state.write();
+        if let State::Open(live) = &*state {
+            let sync_failed = live.file.sync_failed();
+            let before = std::mem::replace(&mut *state, State::Ended { sync_failed });
+            drop_shielded(before);
+        }
+    }
+}
+
+impl<T: Tables> Live<T> {
+    fn open(spec: &FileSpec, after_failed_sync: bool) -> Result<Self> {
+        shielded(|| {
+            if !file_exists(&*spec.disk, &spec.path)? {
+                return Err(Reason::DamagedFile("missing").into());
+            }
+            let file = spec.disk.open(&spec.path)?;
+            if file.len()? == 0 {
+                return Err(Reason::DamagedFile("empty").into());
+            }
+            if after_failed_sync {
+                // Pages of the failed sync look clean to the kernel and are only in its cache. What other writes
+                // left dirty is written first, then the cache must be seen to be empty.
+                let settled = file.sync().is_ok() && file.evict()?;
+                if !settled {
+                    return Err(Reason::Quarantined.into());
+                }
+            }
+            let file = match spec.cipher() {
+                Some(cipher) => PageFile::open(file, cipher).map_err(from_io)?,
+                None => PageFile::plain(file),
+            };
+            if after_failed_sync {
+                file.rewrite_headers().map_err(from_io)?;
+            }
+            let redb = spec.builder().create_with_backend(file.clone())?;
+            let snapshot = RwLock::new(Arc::new(snapshot(&redb)?));
+            Ok(Self { snapshot, redb, file })
+        })
+    }
+
+    fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(&WriteTransaction) -> Result<R>) -> Result<R> {
+        let committing = Cell::new(false);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut transaction = self.redb.begin_write()?;
+            if spec.always_quick_repair || self.file.physical_len()? > QUICK_REPAIR_ABOVE_BYTES {
+                transaction.set_quick_repair(true);
+            } else {
+                transaction.set_two_phase_commit(true);
+            }
+            let answer = match write(&transaction) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    transaction.abort()?;
+                    return Err(error);
+                }
+            };
+            committing.set(true);
+            transaction.commit().map_err(commit_error)?;
+            Ok(answer)
+        }));
+        let answer = match outcome {
+            Ok(outcome) => outcome?,
+            Err(_) if committing.get() => return Err(Reason::CommitUnknown.into()),
+            Err(_) => return Err(panicked()),
+        };
+        // The commit is durable: what fails from here on must not turn it into an error. A snapshot that cannot be
+        // opened ends the instance at the next operation, which then reports its own failure.
+        if let Err(error) = self.file.mirror() {
+            tracing::warn!(kind = ?error.kind(), "the second header copy could not be written");
+        }
+        match snapshot(&self.redb) {
+            Ok(fresh) => {
+                *self.snapshot.write() = Arc::new(fresh);
+                Ok(answer)
+            }
+            // Readers must not go on with the old snapshot: the caller was told that its write is there.
+            Err(_) => Err(Reason::CommitUnknown.into()),
+        }
+    }
+}
+
+fn snapshot<T: Tables>(redb: &redb::Database) -> Result<T> {
+    T::open(&redb::ReadableDatabase::begin_read(redb)?)
+}
+
+impl FileSpec {
+    fn cipher(&self) -> Option<PageCipher> {
+        self.sealing.as_ref().map(|(key, scope)| PageCipher::new(key, *scope))
+    }
+
+    fn builder(&self) -> redb::Builder {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(self.cache_bytes);
+        builder
+    }
+}
+
+/// A failed commit may have reached the device, whatever the error says.
+fn commit_error(error: redb::CommitError) -> Error {
+    tracing::warn!(%error, "a commit failed");
+    Reason::CommitUnknown.into()
+}
+
+fn panicked() -> Error {
+    Reason::DamagedFile("the storage engine stopped on it").into()
+}
+
+/// Runs code that calls redb. A damaged file can make it panic; here that becomes an error that ends the instance.
+fn shielded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()))
+}
+
+/// After a caught panic redb's locks are poisoned and its destructors can panic again.
+fn drop_shielded<D>(value: D) {
+    if catch_unwind(AssertUnwindSafe(move || drop(value))).is_err() {
+        tracing::warn!("closing a failed file panicked; its lock is released with the file");
+    }
+}
+
+impl<T: Tables> Drop for Database<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<T: Tables> fmt::Debug for Database<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &*self.state.read() {
+            State::Open(_) => "open",
+            State::Ended { .. } => "ended",
+            State::Quarantined(_) => "quarantined",
+            State::Closed => "closed",
+        };
+        f.debug_struct("Database").field("state", &state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! Durable steps on names: create directories, write small files whole, destroy key files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::fault::from_io;
+use super::file::{Disk, EntryKind};
+use crate::error::{Error, Reason, Result};
+
+/// Ends the name of every file that is being written; such a leftover is never read.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// The temporary name beside `path`.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TEMPORARY);
+    name.into()
+}
+
+/// Makes sure a private directory exists and that its name is durable.
+///
+/// # Errors
+/// `Damaged` when the name belongs to a link, a file, or a directory that others can write to.
+pub(crate) fn ensure_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.inspect(path)? {
+        Some(info) if info.kind == EntryKind::Directory => {
+            if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
+                return Err(Reason::ForeignFile("a directory that others can write to").into());
+            }
+            Ok(())
+        }
+        Some(_) => Err(Reason::ForeignFile("a file or link where a directory belongs").into()),
+        None => {
+            disk.create_directory(path)?;
+            if let Some(parent) = path.parent() {
+                disk.sync_directory(parent)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether a regular file has this name.
+///
+/// # Errors
+/// `Damaged` when a link, a directory or anything else has it.
+pub(crate) fn file_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.inspect(path)? {
+        None => Ok(false),
+        Some(info) if info.kind == EntryKind::File => Ok(true),
+        Some(_) => Err(Reason::ForeignFile("a link or directory where a file belongs").into()),
+    }
+}
+
+/// Reads a small file whole; `None` when it does not exist.
+pub(crate) fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
+    if !file_exists(disk, path)? {
+        return Ok(None);
+    }
+    let file = disk.open(path)?;
+    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    if length > bytes_max {
+        return Err(Reason::DamagedFile("larger than a file of its kind can be").into());
+    }
+    let mut bytes = vec![0; length];
+    file.read_at(0, &mut bytes).map_err(from_io)?;
+    Ok(Some(bytes))
+}
+
+/// Writes a small file so that after a crash its name has either all of the bytes or what it had before.
+pub(crate) fn write_small(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary(path);
+    remove_if_present(disk, &temporary)?;
+    let written = (|| {
+        let file = disk.create(&temporary)?;
+        file.write_at(0, bytes)?;
+        file.sync()?;
+        drop(file);
+        publish(disk, &temporary, path)
+    })();
+    if written.is_err() {
+        // Leave no half-written file behind; the first error is the one that counts.
+        let _ = disk.remove(&temporary);
+    }
+    Ok(written?)
+}
+
+/// Gives a finished, synced file its name, and makes the name durable.
+pub(crate) fn publish(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.rename(from, to)?;
+    match to.parent() {
+        Some(parent) => disk.sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// Overwrites a key file with zeros, syncs, and removes its name. An absent file is destroyed already.
+///
+/// The overwrite narrows what a reader of the raw device finds; flash and copy-on-write file systems may keep the
+/// old block, which SECURITY.md says.
+pub(crate) fn shred(disk: &dyn Disk, path: &Path) -> Result<()> {
+    if !file_exists(disk, path)? {
+        return Ok(());
+    }
+    let file = disk.open(path)?;
+    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(crate::limits::KEY_FILE_BYTES_MAX);
+    file.write_at(0, &vec![0; length])?;
+    file.sync()?;
+    drop(file);
+    remove(disk, path)
+}
+
+/// Removes a name durably.
+pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    remove_if_present(disk, path)?;
+    if let Some(parent) = path.parent() {
+        disk.sync_directory(parent)?;
+    }
+    Ok(())
+}
+
+fn remove_if_present(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::from(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,86 @@
+//! The tables of both kinds of file. Keys are byte strings in big-endian order; values are records
+//! ([`super::codec`]) unless said otherwise.
+
+use redb::{ReadOnlyTable, ReadTransaction, TableDefinition, WriteTransaction};
+
+use super::database::Tables;
+use crate::error::Result;
+
+type Definition<K> = TableDefinition<'static, K, &'static [u8]>;
+type Snapshot<K> = ReadOnlyTable<K, &'static [u8]>;
+
+/// Single rows of a file, by name.
+pub(crate) const META: Definition<&str> = TableDefinition::new("meta");
+
+/// Tenant file: user as length-prefixed issuer and subject -> number (u32 LE). Numbers are never reused.
+pub(crate) const USERS: Definition<&[u8]> = TableDefinition::new("users");
+/// Tenant file: number -> user as length-prefixed issuer and subject.
+pub(crate) const USER_NUMBERS: Definition<u32> = TableDefinition::new("user_numbers");
+/// Tenant file: `scope u32 BE | name` -> namespace record.
+pub(crate) const NAMESPACES: Definition<&[u8]> = TableDefinition::new("namespaces");
+/// Tenant file: `scope u32 BE | namespace u32 BE | key` -> row (u64 LE).
+pub(crate) const MEMORY_KEYS: Definition<&[u8]> = TableDefinition::new("memory_keys");
+/// Tenant file: `scope u32 BE | namespace u32 BE | row u64 BE` -> memory record.
+pub(crate) const MEMORIES: Definition<&[u8]> = TableDefinition::new("memories");
+/// Tenant file: as `MEMORIES` -> vector as f32 LE, ready for its metric.
+pub(crate) const VECTORS: Definition<&[u8]> = TableDefinition::new("vectors");
+/// Tenant file: sequence -> `scope u32 BE | namespace u32 BE | row u64 BE | operation u8`.
+pub(crate) const VECTOR_LOG: Definition<u64> = TableDefinition::new("vector_log");
+/// Tenant file: entry number -> `hash 32 | audit record`.
+pub(crate) const AUDIT: Definition<u64> = TableDefinition::new("audit");
+
+/// Catalog: tenant name -> tenant record.
+pub(crate) const TENANTS: Definition<&str> = TableDefinition::new("tenants");
+/// Catalog: name of a tenant that a crash may have left half made or half purged -> incarnation.
+pub(crate) const UNFINISHED: Definition<&str> = TableDefinition::new("unfinished");
+/// Catalog: incarnation of a purged tenant -> tombstone record.
+pub(crate) const TOMBSTONES: Definition<&[u8]> = TableDefinition::new("tombstones");
+/// Catalog: entry number -> `hash 32 | operator audit record`.
+pub(crate) const OPERATOR_AUDIT: Definition<u64> = TableDefinition::new("operator_audit");
+
+/// Declares the snapshot of a file's tables, so that no table can be created but not opened.
+macro_rules! tables {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $key:ty = $definition:ident),* $(,)? }) => {
+        $(#[$doc])*
+        pub(crate) struct $name {
+            $(pub(crate) $field: Snapshot<$key>,)*
+        }
+
+        impl Tables for $name {
+            fn create(transaction: &WriteTransaction) -> Result<()> {
+                $(transaction.open_table($definition)?;)*
+                Ok(())
+            }
+
+            fn open(transaction: &ReadTransaction) -> Result<Self> {
+                Ok(Self { $($field: transaction.open_table($definition)?,)* })
+            }
+        }
+    };
+}
+
+tables! {
+    /// One snapshot of a tenant's file.
+    TenantTables {
+        meta: &'static str = META,
+        users: &'static [u8] = USERS,
+        user_numbers: u32 = USER_NUMBERS,
+        namespaces: &'static [u8] = NAMESPACES,
+        memory_keys: &'static [u8] = MEMORY_KEYS,
+        memories: &'static [u8] = MEMORIES,
+        vectors: &'static [u8] = VECTORS,
+        vector_log: u64 = VECTOR_LOG,
+        audit: u64 = AUDIT,
+    }
+}
+
+tables! {
+    /// One snapshot of the catalog.
+    CatalogTables {
+        meta: &'static str = META,
+        tenants: &'static str = TENANTS,
+        unfinished: &'static str = UNFINISHED,
+        tombstones: &'static [u8] = TOMBSTONES,
+        operator_audit: u64 = OPERATOR_AUDIT,
+    }
+}
