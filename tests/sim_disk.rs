@@ -227,6 +227,19 @@ fn evicting_shows_what_is_stable_but_keeps_what_is_dirty() {
     assert_eq!(disk.bytes("/f").unwrap(), expected);
     file.sync().unwrap();
     assert!(contents(&disk).iter().all(|image| *image == expected));
+
+    // A lost sector that is written again is dirty as a whole, what was lost included.
+    file.write_at(0, &[4; SECTOR]).unwrap();
+    disk.fail_sync("/f", 0);
+    file.sync().unwrap_err();
+    file.write_at(0, &[5]).unwrap();
+    assert!(file.evict().unwrap());
+    let mut expected = expected;
+    expected[..SECTOR].fill(4);
+    expected[0] = 5;
+    assert_eq!(disk.bytes("/f").unwrap(), expected);
+    file.sync().unwrap();
+    assert!(contents(&disk).iter().all(|image| *image == expected));
 }
 
 #[test]
