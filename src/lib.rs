@@ -7,11 +7,15 @@ mod access;
 mod catalog;
 mod clock;
 mod crypto;
+mod engine;
 mod error;
+mod handle;
 mod id;
 mod identity;
+mod index;
 pub mod limits;
 mod store;
+mod tenant;
 
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::tenants::TenantStatus;
@@ -27,3 +31,17 @@ pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
 pub mod disk {
     pub use crate::store::file::{Disk, DiskFile, EntryInfo, EntryKind, SystemDisk};
 }
+pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};
+pub use engine::core::Engine;
+pub use engine::operator::{Operator, TenantInfo, TenantSpec};
+pub use handle::audit::Audit;
+pub use handle::memories::Memories;
+pub use handle::tenant::TenantHandle;
+pub use store::chain::ChainHead;
+pub use tenant::audit::{AuditAction, AuditEntry, AuditOutcome};
+pub use tenant::cursor::Cursor;
+pub use tenant::list::{List, Page};
+pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
+pub use tenant::recall::{Hit, Recall};
+pub use tenant::usage::Usage;
+pub use tenant::write::PutOutcome;

@@ -65,11 +65,11 @@ impl TenantKey {
     }
 
     /// The key that authenticates the tenant's list cursors.
-    pub(crate) fn cursors(&self) -> Secret<32> {
+    pub(crate) fn cursors(&self) -> Secret<64> {
         self.derive(Label::Cursor)
     }
 
-    fn derive(&self, label: Label) -> Secret<32> {
+    fn derive<const N: usize>(&self, label: Label) -> Secret<N> {
         derive(&self.secret, self.incarnation.as_bytes(), label, &[&self.epoch.0.to_le_bytes()])
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         let incarnation = Incarnation::random().unwrap();
         let one = TenantKey { secret: Secret::new([1; 32]), incarnation, epoch: Epoch(1) };
         let two = TenantKey { secret: Secret::new([1; 32]), incarnation, epoch: Epoch(2) };
-        assert_ne!(one.pages().expose(), one.cursors().expose());
+        assert_ne!(one.pages().expose()[..], one.cursors().expose()[..32]);
         assert_ne!(one.pages().expose(), two.pages().expose());
     }
 }

@@ -1,5 +1,6 @@
 //! From a token or the application's word to a verified identity.
 
 pub(crate) mod authority;
+pub(crate) mod jwt;
 pub(crate) mod scope;
 pub(crate) mod verified;

@@ -952,6 +952,18 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.mutate();
+        state.name_fault(path)?;
+        let (parent, name, found) = state.locate(path)?;
+        let ino = found.ok_or(io::ErrorKind::NotFound)?;
+        if !state.directory(ino)?.names.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.directory(parent)?.change(NameChange::Remove { name, ino, moved: false });
+        Ok(())
+    }
+
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.mutate();
         let ino = state.lookup(path)?;

@@ -1,0 +1,300 @@
+//! The engine itself, and the orders in which a data directory is made and opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::builder::{EngineBuilder, NeedsRootKey};
+use super::operator::Operator;
+use super::pool::Pool;
+use crate::catalog::tenants::Catalog;
+use crate::clock::{Clock, EngineClock};
+use crate::crypto::engine_key::{self, EngineKey};
+use crate::crypto::page::PageScope;
+use crate::crypto::root_key::RootKey;
+use crate::error::{Error, Reason, Result};
+use crate::id::EngineId;
+use crate::identity::authority::Authority;
+use crate::identity::jwt::{JwtVerifier, unverified_issuer};
+use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
+use crate::limits::{CATALOG_CACHE_BYTES, KEY_FILE_BYTES_MAX};
+use crate::store::database::FileSpec;
+use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
+use crate::store::file::{Disk, DiskFile};
+use crate::store::layout::Layout;
+
+/// An open data directory. Cheap to clone; clones share everything.
+///
+/// It grants nothing by itself: a tenant is reached with a [`VerifiedIdentity`], operators' work with a
+/// [`VerifiedOperator`].
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+/// What all clones and handles share.
+pub(crate) struct Inner {
+    pub(crate) id: EngineId,
+    pub(crate) layout: Layout,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) key: EngineKey,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) clock: Arc<EngineClock>,
+    pub(crate) pool: Pool,
+    pub(crate) plaintext: bool,
+    pub(crate) tenant_cache_bytes: usize,
+    /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
+    /// from a row that an operator has just replaced.
+    pub(crate) lifecycle: RwLock<()>,
+    verifiers: Vec<JwtVerifier>,
+    operator_verifier: Option<JwtVerifier>,
+    /// Held as long as the engine is open.
+    lock: Mutex<Option<Box<dyn DiskFile>>>,
+}
+
+/// What the builder collected.
+pub(super) struct Parts {
+    pub(super) directory: PathBuf,
+    pub(super) root_key: RootKey,
+    pub(super) verifiers: Vec<JwtVerifier>,
+    pub(super) operator_verifier: Option<JwtVerifier>,
+    pub(super) tenant_cache_bytes: usize,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) plaintext: bool,
+}
+
+impl Engine {
+    /// Starts opening the data directory at `directory`.
+    #[must_use]
+    pub fn builder(directory: impl AsRef<Path>) -> EngineBuilder<NeedsRootKey> {
+        EngineBuilder::new(directory.as_ref())
+    }
+
+    pub(super) fn open(parts: Parts) -> Result<(Self, Authority)> {
+        let disk = parts.disk;
+        let layout = Layout::new(&parts.directory);
+        let lock = take_lock(&*disk, &layout)?;
+        let format = Format::read_or_make(&*disk, &layout, parts.plaintext)?;
+        for directory in [layout.keys(), layout.tenants()] {
+            ensure_directory(&*disk, &directory)?;
+        }
+        let key = engine_key(&*disk, &layout, format.engine, &parts.root_key)?;
+        let catalog = Arc::new(open_catalog(&disk, &layout, &key, format.plaintext)?);
+        let clock = Arc::new(EngineClock::new(parts.clock, catalog.clock_floor()?));
+        clock.keep_floor_in(catalog.clone());
+        let authority = Authority::new(format.engine, clock.clone());
+        let engine = Self(Arc::new(Inner {
+            id: format.engine,
+            layout,
+            disk,
+            key,
+            catalog,
+            clock,
+            pool: Pool::default(),
+            plaintext: format.plaintext,
+            tenant_cache_bytes: parts.tenant_cache_bytes,
+            lifecycle: RwLock::new(()),
+            verifiers: parts.verifiers,
+            operator_verifier: parts.operator_verifier,
+            lock: Mutex::new(Some(lock)),
+        }));
+        engine.0.sweep()?;
+        Ok((engine, authority))
+    }
+
+    /// Verifies a bearer token of a tenant's user.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, the same for every rule a token can break.
+    pub fn verify(&self, bearer: &str) -> Result<VerifiedIdentity> {
+        let refused = || Error::from(Reason::TokenRefused);
+        let issuer = unverified_issuer(bearer).ok_or_else(refused)?;
+        let verifier = self.0.verifiers.iter().find(|verifier| *verifier.issuer() == issuer).ok_or_else(refused)?;
+        let claims = verifier.check(bearer, self.0.clock.now())?;
+        Ok(VerifiedIdentity::new(IdentityFacts {
+            engine: self.0.id,
+            tenant: claims.tenant().clone(),
+            user: claims.user().clone(),
+            groups: claims.groups().to_vec(),
+            scopes: claims.scopes(),
+            issued_at: claims.issued_at(),
+            expires_at: claims.expires_at(),
+        }))
+    }
+
+    /// Verifies a bearer token of an operator, with the operators' own verifier.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, the same for every rule a token can break, and when no operator verifier is configured.
+    pub fn verify_operator(&self, bearer: &str) -> Result<VerifiedOperator> {
+        let verifier = self.0.operator_verifier.as_ref().ok_or(Reason::TokenRefused)?;
+        let claims = verifier.check_operator(bearer, self.0.clock.now())?;
+        Ok(VerifiedOperator {
+            engine: self.0.id,
+            name: claims.user().subject().into(),
+            expires_at: claims.expires_at(),
+        })
+    }
+
+    /// Opens the operators' door.
+    ///
+    /// # Authority
+    /// The result manages the lifecycle of every tenant and reads the content of none, until the identity expires.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the identity has expired or is another engine's.
+    pub fn operator(&self, operator: &VerifiedOperator) -> Result<Operator> {
+        Operator::new(self.0.clone(), operator.clone())
+    }
+
+    /// Closes every tenant and the catalog, after running operations have ended. Live handles then answer
+    /// `Unavailable`. Dropping the last clone and handle does the same.
+    ///
+    /// # Errors
+    /// The clock's floor could not be stored; everything is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        self.pool.close_all();
+        let stored = self.clock.close();
+        self.catalog.close();
+        stored.and(lock.unlock().map_err(Error::from))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(kind = ?error.kind(), "closing the engine");
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("id", &self.0.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// One process at a time. The lock is the operating system's, so it goes with the process.
+fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn DiskFile>> {
+    if disk.inspect(layout.root())?.is_none() {
+        ensure_directory(disk, layout.root())?;
+    }
+    // A directory that is not ours gets no file of ours.
+    refuse_foreign(disk, layout)?;
+    let path = layout.lock();
+    let file = if file_exists(disk, &path)? { disk.open(&path)? } else { disk.create(&path)? };
+    if file.try_lock()? { Ok(file) } else { Err(Reason::InUse.into()) }
+}
+
+/// Only an empty directory, or one with our FORMAT, is opened.
+fn refuse_foreign(disk: &dyn Disk, layout: &Layout) -> Result<()> {
+    ensure_directory(disk, layout.root())?;
+    if file_exists(disk, &layout.format())? {
+        return Ok(());
+    }
+    let ours = ["LOCK".to_owned(), format!("FORMAT{TEMPORARY}")];
+    if disk.list(layout.root())?.iter().all(|name| ours.contains(name)) {
+        return Ok(());
+    }
+    Err(Reason::ForeignFile("a directory with content but without our FORMAT file").into())
+}
+
+/// The first file of a directory: `magic 8 | version u32 | flags u32 | engine id 16`, integers little-endian.
+struct Format {
+    engine: EngineId,
+    plaintext: bool,
+}
+
+const MAGIC: &[u8; 8] = b"WTRTIGHT";
+const VERSION: u32 = 1;
+const FLAG_PLAINTEXT: u32 = 1;
+
+impl Format {
+    /// FORMAT is written first, and what follows it is made again if a crash prevented it: a directory is never
+    /// taken for new once this file is there.
+    fn read_or_make(disk: &dyn Disk, layout: &Layout, plaintext: bool) -> Result<Self> {
+        if let Some(bytes) = read_small(disk, &layout.format(), KEY_FILE_BYTES_MAX)? {
+            let format = Self::parse(&bytes)?;
+            if format.plaintext != plaintext {
+                return Err(Error::invalid("plaintext files", "an engine stays as it was made"));
+            }
+            return Ok(format);
+        }
+        let made = Self { engine: EngineId::random()?, plaintext };
+        write_small(disk, &layout.format(), &made.bytes())?;
+        Ok(made)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let foreign = || Error::from(Reason::ForeignFile("FORMAT is not ours"));
+        let (magic, rest) = bytes.split_first_chunk::<8>().ok_or_else(foreign)?;
+        let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(foreign)?;
+        if magic != MAGIC {
+            return Err(foreign());
+        }
+        let found = u32::from_le_bytes(*version);
+        if found != VERSION {
+            return Err(Reason::FormatVersion { found, supported: VERSION }.into());
+        }
+        let (flags, rest) = rest.split_first_chunk::<4>().ok_or_else(foreign)?;
+        let flags = u32::from_le_bytes(*flags);
+        let engine = <[u8; 16]>::try_from(rest).map_err(|_| foreign())?;
+        if flags & !FLAG_PLAINTEXT != 0 {
+            return Err(foreign());
+        }
+        Ok(Self { engine: EngineId::from_bytes(engine), plaintext: flags & FLAG_PLAINTEXT != 0 })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let flags = if self.plaintext { FLAG_PLAINTEXT } else { 0 };
+        [&MAGIC[..], &VERSION.to_le_bytes(), &flags.to_le_bytes(), self.engine.as_bytes()].concat()
+    }
+}
+
+/// Reads the engine key, or makes it where nothing yet depends on one.
+fn engine_key(disk: &dyn Disk, layout: &Layout, engine: EngineId, root: &RootKey) -> Result<EngineKey> {
+    let version = EngineKey::FIRST_VERSION;
+    let path = layout.engine_key(version);
+    if let Some(bytes) = read_small(disk, &path, engine_key::FILE_BYTES)? {
+        return EngineKey::unwrap(&bytes, root, engine, version);
+    }
+    if file_exists(disk, &layout.catalog())? || !disk.list(&layout.tenants())?.is_empty() {
+        return Err(Reason::KeyFileMissing("engine key file").into());
+    }
+    let key = EngineKey::generate(engine)?;
+    write_small(disk, &path, &key.wrap(root)?)?;
+    Ok(key)
+}
+
+/// Opens the catalog, or makes it where there can be no tenant yet.
+fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, key: &EngineKey, plaintext: bool) -> Result<Catalog> {
+    let sealing = (!plaintext).then(|| (Arc::new(key.catalog_pages()), PageScope::catalog(key.engine())));
+    let spec = FileSpec {
+        disk: disk.clone(),
+        path: layout.catalog(),
+        sealing,
+        cache_bytes: CATALOG_CACHE_BYTES,
+        always_quick_repair: true,
+    };
+    if file_exists(&**disk, &layout.catalog())? {
+        return Catalog::open(spec);
+    }
+    if !disk.list(&layout.tenants())?.is_empty() {
+        return Err(Reason::DamagedFile("the catalog is missing").into());
+    }
+    Catalog::create(spec)
+}

@@ -1,0 +1,141 @@
+//! Crash-safe orders of making, stopping and destroying a tenant.
+//!
+//! Make: row *provisioning*, key file, data file, row *active*. Destroy: row *purging*, stop handles, close, destroy
+//! keys, remove data, tombstone. After a crash the row says how far it came; the sweep at open finishes or undoes
+//! it. Files that no such row names are never touched: a restored older catalog must not destroy tenants.
+
+use std::sync::Arc;
+
+use super::core::Inner;
+use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
+use crate::crypto::page::PageScope;
+use crate::crypto::tenant_key::{self, TenantKey};
+use crate::error::{Reason, Result};
+use crate::id::TenantId;
+use crate::store::database::FileSpec;
+use crate::store::directory::{ensure_directory, read_small, remove, shred, temporary, write_small};
+use crate::store::file::EntryKind;
+use crate::tenant::open::{Owner, Tenant};
+
+impl Inner {
+    pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+        {
+            let _exclusive = self.lifecycle.write();
+            self.catalog.begin_provision(act, tenant, record)?;
+        }
+        let made = self.make_files(record).and_then(|()| {
+            let _exclusive = self.lifecycle.write();
+            self.catalog.finish_provision(tenant, record.incarnation)
+        });
+        if made.is_err() {
+            // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
+            let undone = self.destroy_files(record).and_then(|()| {
+                let _exclusive = self.lifecycle.write();
+                self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
+            });
+            if let Err(error) = undone {
+                tracing::warn!(kind = ?error.kind(), "a failed provisioning could not be undone yet");
+            }
+        }
+        made
+    }
+
+    pub(super) fn set_suspended(&self, act: Act<'_>, tenant: &TenantId, suspended: bool) -> Result<TenantRecord> {
+        let _exclusive = self.lifecycle.write();
+        let record = self.catalog.set_suspended(act, tenant, suspended)?;
+        if let Some(slot) = self.pool.known(record.incarnation) {
+            slot.state.set_suspended(suspended);
+        }
+        Ok(record)
+    }
+
+    pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId) -> Result<()> {
+        let (record, slot) = {
+            let _exclusive = self.lifecycle.write();
+            let record = self.catalog.begin_purge(act, tenant)?;
+            let slot = self.pool.slot(record.incarnation);
+            slot.state.end();
+            (record, slot)
+        };
+        slot.end();
+        self.destroy_files(&record)?;
+        let _exclusive = self.lifecycle.write();
+        self.catalog.finish_removal(act, tenant, record.incarnation)?;
+        self.pool.forget(record.incarnation);
+        Ok(())
+    }
+
+    /// At open: undoes half-made tenants and finishes half-done purges.
+    pub(super) fn sweep(&self) -> Result<()> {
+        for (tenant, record) in self.catalog.unfinished()? {
+            match record.status {
+                TenantStatus::Provisioning | TenantStatus::Purging => {
+                    self.destroy_files(&record)?;
+                    let act = Act { operator: None, at: self.clock.now() };
+                    self.catalog.finish_removal(act, &tenant, record.incarnation)?;
+                    tracing::info!(%tenant, "finished what a crash had interrupted");
+                }
+                TenantStatus::Active | TenantStatus::Suspended => {
+                    return Err(Reason::DamagedRecord("unfinished tenant").into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a tenant's file with its own key.
+    pub(crate) fn open_tenant(&self, record: &TenantRecord) -> Result<Tenant> {
+        let path = self.layout.tenant_key(record.incarnation, record.epoch);
+        let file =
+            read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
+        let key = TenantKey::unwrap(&file, &self.key, record.incarnation, record.epoch)?;
+        let owner = Owner::new(self.id, record.incarnation, record.epoch);
+        Tenant::open(self.tenant_spec(record, &key), &owner, key.cursors())
+    }
+
+    fn make_files(&self, record: &TenantRecord) -> Result<()> {
+        let (incarnation, epoch) = (record.incarnation, record.epoch);
+        let disk = &*self.disk;
+        ensure_directory(disk, &self.layout.key_directory(incarnation))?;
+        ensure_directory(disk, &self.layout.tenant_fan_out(incarnation))?;
+        ensure_directory(disk, &self.layout.tenant_directory(incarnation))?;
+        let key = TenantKey::generate(incarnation, epoch)?;
+        write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
+        let owner = Owner::new(self.id, incarnation, epoch);
+        Tenant::create(self.tenant_spec(record, &key), &owner, record.created_at)
+    }
+
+    /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work
+    /// done already.
+    fn destroy_files(&self, record: &TenantRecord) -> Result<()> {
+        let disk = &*self.disk;
+        let key = self.layout.tenant_key(record.incarnation, record.epoch);
+        if disk.inspect(&self.layout.key_directory(record.incarnation))?.is_some() {
+            shred(disk, &key)?;
+            shred(disk, &temporary(&key))?;
+        }
+        let directory = self.layout.tenant_directory(record.incarnation);
+        if disk.inspect(&directory)?.is_some_and(|entry| entry.kind == EntryKind::Directory) {
+            let data = self.layout.tenant_data(record.incarnation, record.epoch);
+            remove(disk, &data)?;
+            remove(disk, &temporary(&data))?;
+            // What is left in it is not ours to remove, and then the directory stays as well.
+            if disk.list(&directory)?.is_empty() {
+                disk.remove_directory(&directory)?;
+                disk.sync_directory(&self.layout.tenant_fan_out(record.incarnation))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tenant_spec(&self, record: &TenantRecord, key: &TenantKey) -> FileSpec {
+        let scope = PageScope::tenant(self.id, record.incarnation, record.epoch);
+        FileSpec {
+            disk: self.disk.clone(),
+            path: self.layout.tenant_data(record.incarnation, record.epoch),
+            sealing: (!self.plaintext).then(|| (Arc::new(key.pages()), scope)),
+            cache_bytes: self.tenant_cache_bytes,
+            always_quick_repair: false,
+        }
+    }
+}

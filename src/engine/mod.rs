@@ -1,0 +1,7 @@
+//! The engine: opening a data directory, keeping tenants open, and their lifecycle.
+
+pub(crate) mod builder;
+pub(crate) mod core;
+pub(crate) mod lifecycle;
+pub(crate) mod operator;
+pub(crate) mod pool;

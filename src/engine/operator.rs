@@ -1,0 +1,239 @@
+//! The operators' door: the lifecycle of every tenant, the content of none.
+
+use std::sync::Arc;
+
+use super::core::Inner;
+use crate::catalog::audit::OperatorAuditEntry;
+use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
+use crate::clock::Timestamp;
+use crate::error::{Error, Reason, Result};
+use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
+use crate::identity::verified::VerifiedOperator;
+use crate::limits::{LIST_PAGE_MAX, OPERATOR_TEXT_BYTES_MAX, TENANT_PARTIES_MAX};
+use crate::store::chain::ChainHead;
+
+/// A tenant to provision. Nobody can open it unless it trusts an issuer.
+///
+/// ```
+/// use watertight::{Issuer, TenantSpec, UserId};
+///
+/// let spec = TenantSpec::new("acme")
+///     .unwrap()
+///     .plan("pro")
+///     .trusts(Issuer::authority())
+///     .owner(UserId::new(Issuer::authority(), "alice").unwrap());
+/// assert!(TenantSpec::new("../acme").is_err());
+/// # let _ = spec;
+/// ```
+#[derive(Debug, Clone)]
+pub struct TenantSpec {
+    tenant: TenantId,
+    plan: Option<String>,
+    issuers: Vec<Issuer>,
+    owners: Vec<UserId>,
+}
+
+impl TenantSpec {
+    /// A tenant of this name, which trusts nobody yet.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name breaks the rule of [`TenantId`].
+    pub fn new(tenant: &str) -> Result<Self> {
+        Ok(Self { tenant: TenantId::new(tenant)?, plan: None, issuers: Vec::new(), owners: Vec::new() })
+    }
+
+    /// The plan's name, for the application's use; at most 256 bytes.
+    #[must_use]
+    pub fn plan(mut self, plan: impl Into<String>) -> Self {
+        self.plan = Some(plan.into());
+        self
+    }
+
+    /// Lets identities of this issuer open the tenant; at most 64.
+    ///
+    /// # Authority
+    /// The issuer can speak for any user of this tenant.
+    #[must_use]
+    pub fn trusts(mut self, issuer: Issuer) -> Self {
+        if !self.issuers.contains(&issuer) {
+            self.issuers.push(issuer);
+        }
+        self
+    }
+
+    /// Gives a user every scope, whatever its tokens say; at most 64.
+    #[must_use]
+    pub fn owner(mut self, user: UserId) -> Self {
+        if !self.owners.contains(&user) {
+            self.owners.push(user);
+        }
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(plan) = self.plan.as_ref().filter(|plan| plan.len() > OPERATOR_TEXT_BYTES_MAX) {
+            return Err(Error::too_large("plan", OPERATOR_TEXT_BYTES_MAX, plan.len()));
+        }
+        for (what, count) in [("issuers", self.issuers.len()), ("owners", self.owners.len())] {
+            if count > TENANT_PARTIES_MAX {
+                return Err(Error::too_large(what, TENANT_PARTIES_MAX, count));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an operator sees of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TenantInfo {
+    /// Its name.
+    pub tenant: TenantId,
+    /// Which life of that name.
+    pub incarnation: Incarnation,
+    /// Where it is in its life.
+    pub status: TenantStatus,
+    /// Its plan.
+    pub plan: Option<String>,
+    /// Whose identities may open it.
+    pub issuers: Vec<Issuer>,
+    /// Who has every scope.
+    pub owners: Vec<UserId>,
+    /// When it was provisioned.
+    pub created_at: Timestamp,
+}
+
+impl TenantInfo {
+    fn new(tenant: TenantId, record: TenantRecord) -> Self {
+        Self {
+            tenant,
+            incarnation: record.incarnation,
+            status: record.status,
+            plan: record.plan,
+            issuers: record.issuers,
+            owners: record.owners,
+            created_at: record.created_at,
+        }
+    }
+}
+
+/// The lifecycle of every tenant.
+///
+/// # Authority
+/// It provisions, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
+#[derive(Debug)]
+pub struct Operator {
+    engine: Arc<Inner>,
+    identity: VerifiedOperator,
+}
+
+impl Operator {
+    pub(super) fn new(engine: Arc<Inner>, identity: VerifiedOperator) -> Result<Self> {
+        let operator = Self { engine, identity };
+        operator.act()?;
+        Ok(operator)
+    }
+
+    /// Makes a tenant: its own key, its own file, an incarnation of its own.
+    ///
+    /// # Errors
+    /// `Conflict` when the name is taken, `InvalidInput` when the specification exceeds a limit.
+    pub fn provision(&self, spec: TenantSpec) -> Result<TenantInfo> {
+        let act = self.act()?;
+        spec.check()?;
+        let mut record = TenantRecord {
+            incarnation: Incarnation::random()?,
+            epoch: Epoch::FIRST,
+            status: TenantStatus::Provisioning,
+            plan: spec.plan,
+            issuers: spec.issuers,
+            owners: spec.owners,
+            // Later than every identity attested before, earlier than every one attested from here on.
+            created_at: self.engine.clock.stamp(),
+        };
+        self.engine.provision(act, &spec.tenant, &record)?;
+        record.status = TenantStatus::Active;
+        Ok(TenantInfo::new(spec.tenant, record))
+    }
+
+    /// Up to `limit` tenants (1 to 1,000) in byte order of their names, after the given one.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the limit is out of range.
+    pub fn list(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantInfo>> {
+        self.act()?;
+        if limit == 0 || limit > LIST_PAGE_MAX {
+            return Err(Error::invalid("list limit", "must be 1 to 1,000"));
+        }
+        let found = self.engine.catalog.tenants(after, limit)?;
+        Ok(found.into_iter().map(|(tenant, record)| TenantInfo::new(tenant, record)).collect())
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this name.
+    pub fn inspect(&self, tenant: &TenantId) -> Result<TenantInfo> {
+        self.act()?;
+        let record = self.engine.catalog.tenant(tenant)?.ok_or_else(Error::not_found)?;
+        Ok(TenantInfo::new(tenant.clone(), record))
+    }
+
+    /// Stops a tenant. When this returns, no operation of any of its handles succeeds that began afterwards. Its
+    /// data is kept.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` while it is being provisioned or purged.
+    pub fn suspend(&self, tenant: &TenantId) -> Result<()> {
+        self.engine.set_suspended(self.act()?, tenant, true).map(|_| ())
+    }
+
+    /// Starts a suspended tenant again; its handles go on working.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` while it is being provisioned or purged.
+    pub fn resume(&self, tenant: &TenantId) -> Result<()> {
+        self.engine.set_suspended(self.act()?, tenant, false).map(|_| ())
+    }
+
+    /// Destroys a tenant: stops its handles for ever, waits for running operations, destroys its keys, removes its
+    /// data, and frees the name. A tenant of the same name made later is another one.
+    ///
+    /// A failure leaves the tenant unreachable; calling again, or opening the engine again, goes on from there.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` while it is being provisioned.
+    pub fn purge(&self, tenant: &TenantId) -> Result<()> {
+        self.engine.purge(self.act()?, tenant)
+    }
+
+    /// Up to `limit` entries (at most 1,000) of the operators' audit trail from the given number on; the first is 1.
+    ///
+    /// # Errors
+    /// `Damaged` when an entry cannot be read.
+    pub fn audit(&self, from: u64, limit: usize) -> Result<Vec<OperatorAuditEntry>> {
+        self.act()?;
+        self.engine.catalog.audit_entries(from, limit.min(LIST_PAGE_MAX))
+    }
+
+    /// Walks the operators' audit chain and gives its head.
+    ///
+    /// # Errors
+    /// `Damaged` when an entry was edited, inserted, removed or moved.
+    pub fn verify_audit(&self) -> Result<ChainHead> {
+        self.act()?;
+        self.engine.catalog.verify_audit()
+    }
+
+    /// The gate of operators: the identity is this engine's and has not expired.
+    fn act(&self) -> Result<Act<'_>> {
+        let at = self.engine.clock.now();
+        if self.identity.engine != self.engine.id {
+            return Err(Reason::TokenRefused.into());
+        }
+        if at >= self.identity.expires_at {
+            return Err(Reason::IdentityExpired.into());
+        }
+        Ok(Act { operator: Some(&self.identity.name), at })
+    }
+}

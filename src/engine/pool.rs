@@ -1,0 +1,79 @@
+//! Tenants that are open in this process, one slot for each incarnation.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::access::gate::TenantState;
+use crate::error::{Error, Reason, Result};
+use crate::id::Incarnation;
+use crate::tenant::open::Tenant;
+
+/// One incarnation: its live state, and its file once somebody needed it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) state: Arc<TenantState>,
+    file: Mutex<File>,
+}
+
+#[derive(Debug)]
+enum File {
+    Closed,
+    Open(Arc<Tenant>),
+    /// Purged, or the engine is closed: it is not opened again.
+    Ended,
+}
+
+impl Slot {
+    /// The open tenant, opened by the first who asks while others of this tenant, and only they, wait.
+    pub(crate) fn open(&self, open: impl FnOnce() -> Result<Tenant>) -> Result<Arc<Tenant>> {
+        let mut file = self.file.lock();
+        match &*file {
+            File::Open(tenant) => return Ok(tenant.clone()),
+            File::Ended => return Err(self.state.check().err().unwrap_or(Error::from(Reason::Closed))),
+            File::Closed => {}
+        }
+        let tenant = Arc::new(open()?);
+        *file = File::Open(tenant.clone());
+        Ok(tenant)
+    }
+
+    /// Closes the file after its running operations have ended. It is not opened again.
+    pub(crate) fn end(&self) {
+        let before = std::mem::replace(&mut *self.file.lock(), File::Ended);
+        if let File::Open(tenant) = before {
+            tenant.close();
+        }
+    }
+}
+
+/// All slots of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    slots: Mutex<HashMap<Incarnation, Arc<Slot>>>,
+}
+
+impl Pool {
+    /// The slot of an incarnation that is in service.
+    pub(crate) fn slot(&self, incarnation: Incarnation) -> Arc<Slot> {
+        let new = || Arc::new(Slot { state: TenantState::active(), file: Mutex::new(File::Closed) });
+        self.slots.lock().entry(incarnation).or_insert_with(new).clone()
+    }
+
+    /// The slot of an incarnation, if anybody asked for it since the engine opened.
+    pub(crate) fn known(&self, incarnation: Incarnation) -> Option<Arc<Slot>> {
+        self.slots.lock().get(&incarnation).cloned()
+    }
+
+    pub(crate) fn forget(&self, incarnation: Incarnation) {
+        self.slots.lock().remove(&incarnation);
+    }
+
+    pub(crate) fn close_all(&self) {
+        let slots: Vec<_> = self.slots.lock().drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            slot.end();
+        }
+    }
+}

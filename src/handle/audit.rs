@@ -1,0 +1,37 @@
+//! The tenant's audit trail, for its admins.
+
+use std::sync::Arc;
+
+use super::tenant::Access;
+use crate::access::gate::Admin;
+use crate::error::Result;
+use crate::store::chain::ChainHead;
+use crate::tenant::audit::AuditEntry;
+
+/// The audit trail of a tenant. Every method needs the scope `admin` and passes the gate.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    access: Arc<Access>,
+}
+
+impl Audit {
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self { access }
+    }
+
+    /// Up to `limit` entries (at most 1,000), oldest first, from the given number on; the first entry is 1.
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; `Damaged` when an entry cannot be read.
+    pub fn entries(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.access.run::<Admin, _>(|tenant, proof| tenant.audit_entries(proof, from, limit))
+    }
+
+    /// Walks the whole chain and gives its head: the number of entries and the hash of the newest.
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; `Damaged` when an entry was edited, inserted, removed or moved.
+    pub fn verify(&self) -> Result<ChainHead> {
+        self.access.run::<Admin, _>(|tenant, proof| tenant.verify_audit(proof))
+    }
+}

@@ -1,0 +1,115 @@
+//! Memories of one namespace.
+
+use std::sync::Arc;
+
+use super::tenant::Access;
+use crate::access::gate::{Delete, Read, Write};
+use crate::error::Result;
+use crate::id::Namespace;
+use crate::tenant::list::{List, Page};
+use crate::tenant::memory::{Memory, MemoryRecord};
+use crate::tenant::namespace::Area;
+use crate::tenant::read::KnownPlace;
+use crate::tenant::recall::{Hit, Recall};
+use crate::tenant::write::PutOutcome;
+
+/// The memories of one namespace, as one user sees them.
+///
+/// Every method passes the gate first. Beside the errors each names, all of them answer `Unauthenticated` when the
+/// identity has expired, `Unavailable` when the tenant is suspended, `NotFound` when it is gone or the scope is
+/// missing, and `Damaged` or `Unavailable` when the tenant's file fails.
+///
+/// ```
+/// use watertight::*;
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let root_key = RootKey::generate().unwrap();
+/// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+/// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+/// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+/// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+/// # let tenant = engine.tenant(&identity)?;
+/// let notes = tenant.memories("notes")?;
+/// notes.put(Memory::new("cat").text("a small feline").vector(vec![1.0, 0.0]))?;
+/// notes.put(Memory::new("dog").text("a loyal canine").vector(vec![0.6, 0.8]))?;
+///
+/// let hits = notes.recall(&Recall::vector(&[0.9, 0.1]).top(1))?;
+/// assert_eq!(hits[0].memory.key, "cat");
+/// assert_eq!(notes.get("dog")?.text.as_deref(), Some("a loyal canine"));
+///
+/// notes.delete("cat")?;
+/// assert_eq!(notes.get("cat").unwrap_err().kind(), ErrorKind::NotFound);
+/// assert_eq!(notes.list(&List::new())?.memories.len(), 1);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Memories {
+    access: Arc<Access>,
+    area: Area,
+    place: KnownPlace,
+}
+
+impl Memories {
+    pub(super) fn new(access: Arc<Access>, area: Area) -> Self {
+        Self { access, area, place: KnownPlace::new() }
+    }
+
+    /// The name of the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.area.namespace
+    }
+
+    /// Whether it is the user's own.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.area.private
+    }
+
+    /// Puts a memory, replacing all of what its key had. Needs the scope `write`.
+    ///
+    /// When this returns `Ok`, the memory, the usage that counts it and the audit entry that names it are durable,
+    /// all of them.
+    ///
+    /// # Errors
+    /// `InvalidInput` when a part exceeds its limit or the vector has another dimension than the namespace;
+    /// `OutcomeUnknown` when the commit failed where it may or may not be durable.
+    pub fn put(&self, memory: Memory) -> Result<PutOutcome> {
+        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, memory))
+    }
+
+    /// The memory of a key. Needs the scope `read`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn get(&self, key: &str) -> Result<MemoryRecord> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.get(proof, &self.area, &self.place, key))
+    }
+
+    /// Deletes the memory of a key. Needs the scope `delete`. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `OutcomeUnknown` as for [`Memories::put`].
+    pub fn delete(&self, key: &str) -> Result<()> {
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key))
+    }
+
+    /// One page of the memories, newest first. Needs the scope `read`. A namespace that does not exist is empty.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the limit is out of range or the cursor was not given out for this list.
+    pub fn list(&self, list: &List) -> Result<Page> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.list(proof, &self.area, list))
+    }
+
+    /// The nearest memories to a vector, nearest first; equal scores in order of age. Exact. Needs the scope `read`.
+    ///
+    /// It sees every put and delete that returned before it began. A namespace without vectors gives no hits.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the vector is empty, not finite, all zero or of another dimension than the namespace, or
+    /// more than 10,000 hits are asked for.
+    pub fn recall(&self, recall: &Recall) -> Result<Vec<Hit>> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.recall(proof, &self.area, recall))
+    }
+}

@@ -1,0 +1,13 @@
+//! One open tenant: everything that may be done with its file, each step demanding a proof from the gate.
+
+pub(crate) mod audit;
+pub(crate) mod cursor;
+pub(crate) mod list;
+pub(crate) mod memory;
+pub(crate) mod namespace;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod recall;
+pub(crate) mod usage;
+pub(crate) mod user;
+pub(crate) mod write;

@@ -1,0 +1,94 @@
+//! One tenant's open file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+
+use super::namespace::Place;
+use super::usage::Facts;
+use super::user::UserNames;
+use crate::clock::Timestamp;
+use crate::crypto::secret::Secret;
+use crate::error::{Reason, Result};
+use crate::id::{EngineId, Epoch, Incarnation};
+use crate::index::space::Space;
+use crate::store::codec::{self, Record};
+use crate::store::database::{Database, FileSpec};
+use crate::store::schema::{META, TenantTables};
+
+/// Who the file belongs to. Pages are bound to it already; this keeps plaintext files apart as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    engine: [u8; 16],
+    incarnation: Incarnation,
+    epoch: Epoch,
+}
+
+impl Owner {
+    pub(crate) fn new(engine: EngineId, incarnation: Incarnation, epoch: Epoch) -> Self {
+        Self { engine: *engine.as_bytes(), incarnation, epoch }
+    }
+}
+
+impl Record for Owner {
+    const KIND: u8 = 15;
+    const NAME: &'static str = "file owner";
+}
+
+const OWNER: &str = "owner";
+
+/// One open tenant.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(super) database: Database<TenantTables>,
+    pub(super) cursor_key: Secret<64>,
+    pub(super) users: UserNames,
+    spaces: Mutex<HashMap<Place, SharedSpace>>,
+}
+
+/// A namespace's index; empty until the first recall.
+pub(super) type SharedSpace = Arc<RwLock<Option<Space>>>;
+
+impl Tenant {
+    /// Writes a new, empty tenant file and closes it.
+    pub(crate) fn create(spec: FileSpec, owner: &Owner, at: Timestamp) -> Result<()> {
+        let fill = |transaction: &redb::WriteTransaction| {
+            transaction.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
+            Facts::new(at).write(transaction)
+        };
+        Database::<TenantTables>::create(spec, fill).map(|database| database.close())
+    }
+
+    /// Opens a tenant's file.
+    ///
+    /// # Errors
+    /// `Damaged` when it is missing, damaged, or another tenant's.
+    pub(crate) fn open(spec: FileSpec, owner: &Owner, cursor_key: Secret<64>) -> Result<Self> {
+        let database = Database::open(spec)?;
+        database.read(|tables: &TenantTables| {
+            let row = tables.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
+            if codec::decode::<Owner>(row.value())? != *owner {
+                return Err(Reason::ForeignFile("another tenant's data file").into());
+            }
+            Ok(())
+        })?;
+        Ok(Self { database, cursor_key, users: UserNames::default(), spaces: Mutex::default() })
+    }
+
+    /// When the file was last changed; the engine's clock never reads earlier.
+    pub(crate) fn changed_at(&self) -> Result<Timestamp> {
+        self.database.read(|tables| Ok(Facts::read(&tables.meta)?.changed_at))
+    }
+
+    pub(super) fn space(&self, place: Place) -> SharedSpace {
+        self.spaces.lock().entry(place).or_default().clone()
+    }
+
+    /// Waits for running operations, then closes the file. Later operations answer that it is closed.
+    pub(crate) fn close(&self) {
+        self.database.close();
+        self.spaces.lock().clear();
+    }
+}

@@ -1,0 +1,68 @@
+//! Users of a tenant's file: a number each, so that rows stay short and two users never meet.
+
+use std::collections::HashMap;
+
+use parking_lot::RwLock;
+use redb::{ReadableTable, WriteTransaction};
+
+use super::usage::Facts;
+use crate::error::{Reason, Result};
+use crate::id::UserId;
+use crate::store::codec::{self, Record};
+use crate::store::schema::{TenantTables, USER_NUMBERS, USERS};
+
+/// Numbers start at 1; 0 is the tenant-wide scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct UserNumber(pub(super) u32);
+
+impl Record for UserId {
+    const KIND: u8 = 17;
+    const NAME: &'static str = "user";
+}
+
+/// Users seen as authors. A number never changes its user, so entries never go stale; when full, it starts anew.
+#[derive(Debug, Default)]
+pub(super) struct UserNames(RwLock<HashMap<u32, UserId>>);
+
+const NAMES_KEPT: usize = 1_024;
+
+impl UserNames {
+    /// The user of a number found in a record.
+    pub(super) fn user(&self, tables: &TenantTables, number: u32) -> Result<UserId> {
+        if let Some(user) = self.0.read().get(&number) {
+            return Ok(user.clone());
+        }
+        let row = tables.user_numbers.get(number)?.ok_or(Reason::DamagedRecord("author"))?;
+        let user: UserId = codec::decode(row.value())?;
+        let mut names = self.0.write();
+        if names.len() >= NAMES_KEPT {
+            names.clear();
+        }
+        names.insert(number, user.clone());
+        Ok(user)
+    }
+}
+
+/// The number of a user, if it ever wrote anything here.
+pub(super) fn find(
+    users: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    user: &UserId,
+) -> Result<Option<UserNumber>> {
+    let Some(row) = users.get(user.to_bytes().as_slice())? else { return Ok(None) };
+    match <[u8; 4]>::try_from(row.value()).map(u32::from_le_bytes) {
+        Ok(number) if number > 0 => Ok(Some(UserNumber(number))),
+        _ => Err(Reason::DamagedRecord("user number").into()),
+    }
+}
+
+/// The number of a user, given at its first write.
+pub(super) fn find_or_add(transaction: &WriteTransaction, facts: &mut Facts, user: &UserId) -> Result<UserNumber> {
+    let mut users = transaction.open_table(USERS)?;
+    if let Some(number) = find(&users, user)? {
+        return Ok(number);
+    }
+    let number = facts.take_user_number()?;
+    users.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
+    transaction.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?;
+    Ok(UserNumber(number))
+}
