@@ -29,6 +29,10 @@ pub const METADATA_TEXT_BYTES_MAX: usize = 4_096;
 pub const VECTOR_DIMENSIONS_MAX: usize = 4_096;
 /// Most namespaces of one tenant, private ones included.
 pub const NAMESPACES_MAX: u32 = 65_536;
+/// Most memories of one batch.
+pub const BATCH_MEMORIES_MAX: usize = 10_000;
+/// Largest batch, in bytes of its keys, texts, contents, metadata and vectors.
+pub const BATCH_BYTES_MAX: u64 = 64 << 20;
 /// Most hits that one recall returns.
 pub const RECALL_TOP_MAX: usize = 10_000;
 /// Most rows that one page of a list returns.

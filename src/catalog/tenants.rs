@@ -49,10 +49,13 @@ impl Record for TenantRecord {
 }
 
 /// What stays of a purged tenant.
-#[derive(Debug, Serialize, Deserialize)]
-struct Tombstone {
-    tenant: TenantId,
-    purged_at: Timestamp,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Tombstone {
+    /// The name it had; another tenant may have it by now.
+    pub tenant: TenantId,
+    /// When its keys and files had been destroyed.
+    pub purged_at: Timestamp,
 }
 
 impl Record for Tombstone {
@@ -236,6 +239,14 @@ impl Catalog {
                 transaction.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), tombstone.as_slice())?;
             }
             audit(transaction, act, action, tenant, incarnation)
+        })
+    }
+
+    /// What stays of a purged incarnation.
+    pub(crate) fn tombstone(&self, incarnation: Incarnation) -> Result<Option<Tombstone>> {
+        self.database.read(|tables| {
+            let row = tables.tombstones.get(incarnation.as_bytes().as_slice())?;
+            row.map(|row| codec::decode(row.value())).transpose()
         })
     }
 

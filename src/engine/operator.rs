@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::core::Inner;
 use crate::catalog::audit::OperatorAuditEntry;
-use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
+use crate::catalog::tenants::{Act, TenantRecord, TenantStatus, Tombstone};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
@@ -205,6 +205,15 @@ impl Operator {
     /// `NotFound` when there is none, `Conflict` while it is being provisioned.
     pub fn purge(&self, tenant: &TenantId) -> Result<()> {
         self.engine.purge(self.act()?, tenant)
+    }
+
+    /// What stays of a purged tenant, by the incarnation that [`TenantInfo`] named.
+    ///
+    /// # Errors
+    /// `NotFound` when no incarnation of this number was purged here.
+    pub fn tombstone(&self, incarnation: Incarnation) -> Result<Tombstone> {
+        self.act()?;
+        self.engine.catalog.tombstone(incarnation)?.ok_or_else(Error::not_found)
     }
 
     /// Up to `limit` entries (at most 1,000) of the operators' audit trail from the given number on; the first is 1.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::tenant::Access;
 use crate::access::gate::{Delete, Read, Write};
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::id::Namespace;
 use crate::tenant::list::{List, Page};
 use crate::tenant::memory::{Memory, MemoryRecord};
@@ -75,7 +75,37 @@ impl Memories {
     /// `InvalidInput` when a part exceeds its limit or the vector has another dimension than the namespace;
     /// `OutcomeUnknown` when the commit failed where it may or may not be durable.
     pub fn put(&self, memory: Memory) -> Result<PutOutcome> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, memory))
+        let outcomes = self.put_many(vec![memory])?;
+        // One memory gives one outcome.
+        outcomes.into_iter().next().ok_or_else(|| Reason::DamagedRecord("put outcome").into())
+    }
+
+    /// Puts memories in order, all of them in one durable transaction or none. Needs the scope `write`.
+    ///
+    /// One commit costs about as much as a single put's, so this is the way to load many.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root_key = RootKey::generate().unwrap();
+    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// let outcomes = notes.put_many((0..100).map(|n| Memory::new(format!("k{n}"))).collect())?;
+    /// assert!(outcomes.iter().all(|outcome| outcome.created));
+    ///
+    /// // One bad memory, and nothing of the batch is there.
+    /// assert!(notes.put_many(vec![Memory::new("good"), Memory::new("")]).is_err());
+    /// assert_eq!(notes.get("good").unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Memories::put`], and `InvalidInput` above 10,000 memories or 64 MiB.
+    pub fn put_many(&self, memories: Vec<Memory>) -> Result<Vec<PutOutcome>> {
+        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, memories))
     }
 
     /// The memory of a key. Needs the scope `read`.

@@ -127,11 +127,6 @@ impl<T: Tables> Database<T> {
         self.with_live(|live| live.commit(&self.spec, write))
     }
 
-    /// Bytes of the file on disk.
-    pub(crate) fn file_bytes(&self) -> Result<u64> {
-        self.with_live(|live| live.file.physical_len().map_err(from_io))
-    }
-
     /// Closes the file after running operations have ended; later ones answer `Closed`.
     pub(crate) fn close(&self) {
         let _one_at_a_time = self.writer.lock();

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::namespace::Place;
 use super::usage::Facts;
 use super::user::UserNames;
-use crate::clock::Timestamp;
 use crate::crypto::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{EngineId, Epoch, Incarnation};
@@ -53,10 +52,10 @@ pub(super) type SharedSpace = Arc<RwLock<Option<Space>>>;
 
 impl Tenant {
     /// Writes a new, empty tenant file and closes it.
-    pub(crate) fn create(spec: FileSpec, owner: &Owner, at: Timestamp) -> Result<()> {
+    pub(crate) fn create(spec: FileSpec, owner: &Owner) -> Result<()> {
         let fill = |transaction: &redb::WriteTransaction| {
             transaction.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
-            Facts::new(at).write(transaction)
+            Facts::new().write(transaction)
         };
         Database::<TenantTables>::create(spec, fill).map(|database| database.close())
     }
@@ -75,11 +74,6 @@ impl Tenant {
             Ok(())
         })?;
         Ok(Self { database, cursor_key, users: UserNames::default(), spaces: Mutex::default() })
-    }
-
-    /// When the file was last changed; the engine's clock never reads earlier.
-    pub(crate) fn changed_at(&self) -> Result<Timestamp> {
-        self.database.read(|tables| Ok(Facts::read(&tables.meta)?.changed_at))
     }
 
     pub(super) fn space(&self, place: Place) -> SharedSpace {

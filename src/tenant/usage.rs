@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::open::Tenant;
 use crate::access::gate::{Proof, Read};
-use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::limits::NAMESPACES_MAX;
 use crate::store::chain::ChainHead;
@@ -31,7 +30,7 @@ pub struct Usage {
 /// The tenant file's single row of changing facts.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Facts {
-    /// Rises by one with every transaction that changes memories.
+    /// Rises by one with every memory that is put or deleted.
     pub(super) sequence: u64,
     pub(super) next_row: u64,
     /// Numbers of users and namespaces are never given twice, also after one is gone.
@@ -39,8 +38,6 @@ pub(super) struct Facts {
     pub(super) next_namespace: u32,
     pub(super) usage: Usage,
     pub(super) audit: ChainHead,
-    /// When the last change was made.
-    pub(super) changed_at: Timestamp,
 }
 
 impl Record for Facts {
@@ -51,7 +48,7 @@ impl Record for Facts {
 const FACTS: &str = "facts";
 
 impl Facts {
-    pub(super) fn new(at: Timestamp) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             sequence: 0,
             next_row: 1,
@@ -59,7 +56,6 @@ impl Facts {
             next_namespace: 1,
             usage: Usage::default(),
             audit: ChainHead::default(),
-            changed_at: at,
         }
     }
 

@@ -1,18 +1,18 @@
-//! Put and delete: one transaction each, with its usage and its audit entry.
+//! Put and delete: one transaction each, with its usage and its audit entries.
 
 use redb::{ReadableTable, WriteTransaction};
 
 use super::audit::{self, AuditAction};
-use super::memory::{Memory, StoredMemory};
+use super::memory::{Draft, Memory, StoredMemory};
 use super::namespace::{self, Area, Place};
 use super::open::Tenant;
 use super::usage::Facts;
-use super::user;
+use super::user::{self, UserNumber};
 use crate::access::gate::{Delete, Operation, Proof, Write};
 use crate::error::{Error, Reason, Result};
 use crate::id::{MemoryId, RowId, check_key};
 use crate::index::vector::UnitVector;
-use crate::limits::VECTOR_LOG_ROWS_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_MEMORIES_MAX, VECTOR_LOG_ROWS_MAX};
 use crate::store::codec;
 use crate::store::schema::{MEMORIES, MEMORY_KEYS, META, VECTOR_LOG, VECTORS};
 
@@ -33,43 +33,23 @@ pub(super) const LOG_PUT: u8 = 1;
 pub(super) const LOG_REMOVE: u8 = 0;
 
 impl Tenant {
-    /// Puts a memory, replacing what the key had.
-    pub(crate) fn put(&self, proof: &Proof<'_, Write>, area: &Area, memory: Memory) -> Result<PutOutcome> {
-        let draft = memory.check()?;
-        let new_id = MemoryId::random()?;
+    /// Puts memories in order, each replacing what its key had: all of them in one transaction, or none.
+    pub(crate) fn put(&self, proof: &Proof<'_, Write>, area: &Area, memories: Vec<Memory>) -> Result<Vec<PutOutcome>> {
+        if memories.len() > BATCH_MEMORIES_MAX {
+            return Err(Error::too_large("batch", BATCH_MEMORIES_MAX, memories.len()));
+        }
+        // Everything that can be refused without the file is refused before the first table is touched.
+        let drafts = memories.into_iter().map(Memory::check).collect::<Result<Vec<_>>>()?;
+        let bytes = drafts.iter().fold(0_u64, |sum, draft| sum.saturating_add(draft.bytes));
+        if bytes > BATCH_BYTES_MAX {
+            return Err(Reason::TooLarge { what: "batch bytes", limit: BATCH_BYTES_MAX, actual: bytes }.into());
+        }
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
         self.change(proof, |change| {
-            let (transaction, facts) = (change.transaction, &mut change.facts);
-            let author = user::find_or_add(transaction, facts, proof.user())?;
-            let dimensions = draft.vector.as_ref().map(UnitVector::dimensions);
-            let place = namespace::find_or_add(transaction, facts, author, area, dimensions, proof.at())?;
-            let known = find_row(transaction, place, &draft.key)?;
-            let (row, before) = match known {
-                Some(row) => (row, take_memory(transaction, place, row)?),
-                None => (new_row(transaction, facts, place, &draft.key)?, None),
-            };
-            if known.is_some() != before.is_some() {
-                return Err(Reason::DamagedRecord("memory without its row").into());
-            }
-            let stored = StoredMemory {
-                id: before.as_ref().map_or(new_id, |before| before.id),
-                key: draft.key.clone(),
-                text: draft.text.clone(),
-                content: draft.content.clone(),
-                metadata: draft.metadata.clone(),
-                has_vector: draft.vector.is_some(),
-                author: author.0,
-                created_at: before.as_ref().map_or(proof.at(), |before| before.created_at),
-                updated_at: proof.at(),
-                version: before.as_ref().map_or(0, |before| before.version).saturating_add(1),
-                bytes: draft.bytes,
-            };
-            facts.count_out(before.as_ref())?;
-            facts.count_in(&stored)?;
-            let record = codec::encode(&stored)?;
-            transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
-            change.set_vector(place, row, draft.vector.as_ref())?;
-            audit::append(transaction, &mut change.facts, proof, AuditAction::Put, area, &draft.key)?;
-            Ok(PutOutcome { id: stored.id, created: before.is_none(), version: stored.version })
+            let author = user::find_or_add(change.transaction, &mut change.facts, proof.user())?;
+            drafts.iter().map(|draft| change.put(proof, author, area, draft)).collect()
         })
     }
 
@@ -79,20 +59,10 @@ impl Tenant {
     /// `NotFound` when there is none of this key.
     pub(crate) fn delete(&self, proof: &Proof<'_, Delete>, area: &Area, key: &str) -> Result<()> {
         check_key(key)?;
-        self.change(proof, |change| {
-            let transaction = change.transaction;
-            let place = change.existing_place(proof, area)?;
-            let row = find_row(transaction, place, key)?.ok_or_else(Error::not_found)?;
-            let before =
-                take_memory(transaction, place, row)?.ok_or(Reason::DamagedRecord("memory without its row"))?;
-            transaction.open_table(MEMORY_KEYS)?.remove(place.text_key(key).as_slice())?;
-            change.facts.count_out(Some(&before))?;
-            change.set_vector(place, row, None)?;
-            audit::append(transaction, &mut change.facts, proof, AuditAction::Delete, area, key)
-        })
+        self.change(proof, |change| change.delete(proof, area, key))
     }
 
-    /// One transaction that changes memories: reads the facts, moves the sequence on, writes the facts back.
+    /// One transaction that changes memories: reads the facts, does the work, writes the facts back.
     fn change<O: Operation, R>(
         &self,
         proof: &Proof<'_, O>,
@@ -101,12 +71,9 @@ impl Tenant {
         self.database.write(|transaction| {
             // The writer may have waited for its turn while an operator stopped the tenant.
             proof.still_good()?;
-            let mut facts = Facts::read(&transaction.open_table(META)?)?;
-            facts.sequence = facts.sequence.checked_add(1).ok_or(Reason::DamagedRecord("sequence"))?;
-            facts.changed_at = facts.changed_at.max(proof.at());
+            let facts = Facts::read(&transaction.open_table(META)?)?;
             let mut change = Change { transaction, facts };
             let answer = work(&mut change)?;
-            change.prune_vector_log()?;
             change.facts.write(transaction)?;
             Ok(answer)
         })
@@ -120,9 +87,63 @@ struct Change<'txn> {
 }
 
 impl Change<'_> {
-    /// The namespace of a change that must not make one.
-    fn existing_place<O>(&self, proof: &Proof<'_, O>, area: &Area) -> Result<Place> {
-        namespace::find_for_change(self.transaction, proof.user(), area)?.ok_or_else(Error::not_found)
+    fn put(&mut self, proof: &Proof<'_, Write>, author: UserNumber, area: &Area, draft: &Draft) -> Result<PutOutcome> {
+        self.begin_step()?;
+        let (transaction, facts) = (self.transaction, &mut self.facts);
+        let dimensions = draft.vector.as_ref().map(UnitVector::dimensions);
+        let place = namespace::find_or_add(transaction, facts, author, area, dimensions, proof.at())?;
+        let (row, before) = match find_row(transaction, place, &draft.key)? {
+            Some(row) => (row, Some(take_memory(transaction, place, row)?)),
+            None => (new_row(transaction, facts, place, &draft.key)?, None),
+        };
+        let id = match &before {
+            Some(before) => before.id,
+            None => MemoryId::random()?,
+        };
+        let stored = StoredMemory {
+            id,
+            key: draft.key.clone(),
+            text: draft.text.clone(),
+            content: draft.content.clone(),
+            metadata: draft.metadata.clone(),
+            has_vector: draft.vector.is_some(),
+            author: author.0,
+            created_at: before.as_ref().map_or(proof.at(), |before| before.created_at),
+            updated_at: proof.at(),
+            version: before.as_ref().map_or(0, |before| before.version).saturating_add(1),
+            bytes: draft.bytes,
+        };
+        if let Some(before) = &before {
+            facts.count_out(before)?;
+        }
+        facts.count_in(&stored)?;
+        let record = codec::encode(&stored)?;
+        transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
+        self.set_vector(place, row, draft.vector.as_ref())?;
+        audit::append(transaction, &mut self.facts, proof, AuditAction::Put, area, &draft.key)?;
+        Ok(PutOutcome { id, created: before.is_none(), version: stored.version })
+    }
+
+    fn delete(&mut self, proof: &Proof<'_, Delete>, area: &Area, key: &str) -> Result<()> {
+        self.begin_step()?;
+        let transaction = self.transaction;
+        let place = namespace::find_for_change(transaction, proof.user(), area)?.ok_or_else(Error::not_found)?;
+        let row = find_row(transaction, place, key)?.ok_or_else(Error::not_found)?;
+        let before = take_memory(transaction, place, row)?;
+        transaction.open_table(MEMORY_KEYS)?.remove(place.text_key(key).as_slice())?;
+        self.facts.count_out(&before)?;
+        self.set_vector(place, row, None)?;
+        audit::append(transaction, &mut self.facts, proof, AuditAction::Delete, area, key)
+    }
+
+    /// Every changed memory has a sequence of its own, and with it at most one row in the vector log. So removing
+    /// one row here keeps the log within its bound.
+    fn begin_step(&mut self) -> Result<()> {
+        self.facts.sequence = self.facts.sequence.checked_add(1).ok_or(Reason::DamagedRecord("sequence"))?;
+        if let Some(oldest) = self.facts.sequence.checked_sub(VECTOR_LOG_ROWS_MAX) {
+            self.transaction.open_table(VECTOR_LOG)?.remove(oldest)?;
+        }
+        Ok(())
     }
 
     /// Sets or removes a row's vector, and logs it for indexes that are catching up.
@@ -142,14 +163,6 @@ impl Change<'_> {
         }
         Ok(())
     }
-
-    /// Each transaction adds at most one row to the log, so removing one keeps it within its bound.
-    fn prune_vector_log(&self) -> Result<()> {
-        if let Some(oldest) = self.facts.sequence.checked_sub(VECTOR_LOG_ROWS_MAX) {
-            self.transaction.open_table(VECTOR_LOG)?.remove(oldest)?;
-        }
-        Ok(())
-    }
 }
 
 impl Facts {
@@ -162,8 +175,7 @@ impl Facts {
         Ok(())
     }
 
-    fn count_out(&mut self, memory: Option<&StoredMemory>) -> Result<()> {
-        let Some(memory) = memory else { return Ok(()) };
+    fn count_out(&mut self, memory: &StoredMemory) -> Result<()> {
         let negative = || Error::from(Reason::DamagedRecord("usage"));
         let usage = &mut self.usage;
         usage.memories = usage.memories.checked_sub(1).ok_or_else(negative)?;
@@ -193,8 +205,9 @@ fn new_row(transaction: &WriteTransaction, facts: &mut Facts, place: Place, key:
     Ok(row)
 }
 
-fn take_memory(transaction: &WriteTransaction, place: Place, row: RowId) -> Result<Option<StoredMemory>> {
+/// Takes a row's record out; a row that a key names has one.
+fn take_memory(transaction: &WriteTransaction, place: Place, row: RowId) -> Result<StoredMemory> {
     let mut memories = transaction.open_table(MEMORIES)?;
     let taken = memories.remove(place.row_key(row).as_slice())?;
-    taken.map(|row| codec::decode(row.value())).transpose()
+    codec::decode(taken.ok_or(Reason::DamagedRecord("memory without its row"))?.value())
 }

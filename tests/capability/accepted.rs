@@ -1,0 +1,199 @@
+//! The twins of the refused programs: each goes the right way. They are compiled with the test.
+
+#![allow(dead_code, unused_imports)]
+
+mod authority_clone {
+    use watertight::*;
+
+    fn share(authority: Authority) -> (std::sync::Arc<Authority>, std::sync::Arc<Authority>) {
+        let shared = std::sync::Arc::new(authority);
+        (shared.clone(), shared)
+    }
+}
+
+mod authority_constructor {
+    use watertight::*;
+
+    fn obtain(builder: EngineBuilder<Ready>) -> Result<(Engine, Authority)> {
+        builder.open()
+    }
+}
+
+mod authority_literal {
+    use watertight::*;
+
+    fn obtain(builder: EngineBuilder<Ready>) -> Result<Authority> {
+        builder.open().map(|(_, authority)| authority)
+    }
+}
+
+mod builder_state_literal {
+    use watertight::*;
+
+    fn earn(key: RootKey) -> EngineBuilder<Ready> {
+        Engine::builder("data").root_key(key)
+    }
+}
+
+mod catalog_module {
+    use watertight::*;
+
+    fn reach(operator: &Operator) -> Result<Vec<TenantInfo>> {
+        operator.list(None, 10)
+    }
+}
+
+mod gate_module {
+    use watertight::*;
+
+    fn scopes(handle: &TenantHandle) -> Scopes {
+        handle.scopes()
+    }
+}
+
+mod handle_by_id {
+    use watertight::*;
+
+    fn reach(handle: &TenantHandle) -> &TenantId {
+        handle.id()
+    }
+}
+
+mod handle_by_name {
+    use watertight::*;
+
+    fn reach(engine: &Engine, identity: &VerifiedIdentity) -> Result<TenantHandle> {
+        engine.tenant(identity)
+    }
+}
+
+mod handle_by_operator {
+    use watertight::*;
+
+    fn reach(engine: &Engine, identity: &VerifiedOperator) -> Result<Operator> {
+        engine.operator(identity)
+    }
+}
+
+mod handle_literal {
+    use watertight::*;
+
+    fn obtain(engine: &Engine, identity: &VerifiedIdentity) -> Result<TenantHandle> {
+        engine.tenant(identity)
+    }
+}
+
+mod identity_constructor {
+    use watertight::*;
+
+    fn obtain(engine: &Engine, bearer: &str) -> Result<VerifiedIdentity> {
+        engine.verify(bearer)
+    }
+}
+
+mod identity_default {
+    use watertight::*;
+
+    fn none() -> Scopes {
+        std::mem::take(&mut None).unwrap_or_else(default)
+    }
+    fn default<T: Default>() -> T {
+        T::default()
+    }
+}
+
+mod identity_deserialised {
+    use watertight::*;
+
+    fn parse(bytes: &str) -> TenantId {
+        serde_json::from_str(bytes).unwrap()
+    }
+}
+
+mod identity_from_claims {
+    use watertight::*;
+
+    fn read(claims: TokenClaims) -> TenantId {
+        claims.tenant().clone()
+    }
+}
+
+mod identity_literal {
+    use watertight::*;
+
+    fn obtain(authority: &Authority) -> Result<VerifiedIdentity> {
+        authority.attest(Attestation::new("acme", "alice")?)
+    }
+}
+
+mod memories_constructor {
+    use watertight::*;
+
+    fn obtain(handle: &TenantHandle) -> Result<Memories> {
+        handle.memories("notes")
+    }
+}
+
+mod memories_of_another {
+    use watertight::*;
+
+    fn keep(mine: &Memories) -> Memories {
+        mine.clone()
+    }
+}
+
+mod open_without_root_key {
+    use watertight::*;
+
+    fn open(key: RootKey) -> Result<(Engine, Authority)> {
+        Engine::builder("data").root_key(key).open()
+    }
+}
+
+mod operator_constructor {
+    use watertight::*;
+
+    fn obtain(engine: &Engine, identity: VerifiedOperator) -> Result<Operator> {
+        engine.operator(&identity)
+    }
+}
+
+mod operator_from_tenant_identity {
+    use watertight::*;
+
+    fn enter(engine: &Engine, identity: VerifiedIdentity) -> Result<TenantHandle> {
+        engine.tenant(&identity)
+    }
+}
+
+mod operator_identity_literal {
+    use watertight::*;
+
+    fn obtain(authority: &Authority) -> Result<VerifiedOperator> {
+        authority.attest_operator("ops")
+    }
+}
+
+mod operator_reads_content {
+    use watertight::*;
+
+    fn manage(operator: &Operator, tenant: &TenantId) -> Result<TenantInfo> {
+        operator.inspect(tenant)
+    }
+}
+
+mod plaintext_without_danger {
+    use watertight::*;
+
+    fn plain(key: RootKey) {
+        let _ = Engine::builder("data").root_key(key).danger().plaintext_files();
+    }
+}
+
+mod tenant_module {
+    use watertight::*;
+
+    fn reach(handle: &TenantHandle) -> Result<Usage> {
+        handle.usage()
+    }
+}
