@@ -13,6 +13,9 @@ mod store;
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use id::{EngineId, Epoch, Incarnation, Issuer, Key, MemoryId, Namespace, TenantId, UserId};
+pub use identity::claims::TokenClaims;
+pub use identity::jwks::Jwks;
+pub use identity::jwt::JwtVerifier;
 pub use identity::scope::Scopes;
 
 /// The file system under an engine: the operating system's, or a simulated one in tests.

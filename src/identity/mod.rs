@@ -1,3 +1,6 @@
 //! From a token or the application's word to a verified identity.
 
+pub(crate) mod claims;
+pub(crate) mod jwks;
+pub(crate) mod jwt;
 pub(crate) mod scope;
