@@ -83,7 +83,6 @@ impl TokenClaims {
 
 /// What a checked token says about an operator. It names no tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the engine's operator door"))]
 pub(crate) struct OperatorClaims {
     pub(crate) user: UserId,
     pub(crate) issued_at: Timestamp,

@@ -380,3 +380,95 @@ fn refuse(cause: Cause) -> Error {
     tracing::debug!(?cause, "token refused");
     Reason::TokenRefused.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_000);
+
+    fn pair() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+    }
+
+    fn verifier() -> JwtVerifier {
+        let x = URL_SAFE_NO_PAD.encode(pair().public_key());
+        let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]}).to_string();
+        JwtVerifier::new(Issuer::new("ops").unwrap(), "engine", Jwks::from_json(&keys).unwrap()).unwrap()
+    }
+
+    fn token(claims: &Value) -> String {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let signature = URL_SAFE_NO_PAD.encode(pair().sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    fn operator() -> Value {
+        json!({"iss": "ops", "aud": "engine", "sub": "root@example.org", "iat": 990, "exp": 1_100, "jti": "j"})
+    }
+
+    #[test]
+    fn an_operators_token_names_no_tenant() {
+        let claims = verifier().check_operator(&token(&operator()), NOW).unwrap();
+        assert_eq!(claims.user.subject(), "root@example.org");
+        assert_eq!(claims.issued_at, Timestamp::from_seconds(990));
+        assert_eq!(claims.expires_at, Timestamp::from_seconds(1_105));
+        assert_eq!(claims.token_id.as_deref(), Some("j"));
+        for tenant in [json!("acme"), json!(""), json!(null), json!(["acme"])] {
+            let mut claims = operator();
+            claims["tenant_id"] = tenant;
+            let refused = verifier().check_operator(&token(&claims), NOW).unwrap_err();
+            assert_eq!(refused.reason(), &Reason::TokenRefused);
+        }
+        // Nor does a tenant's door open to an operator.
+        assert!(verifier().check(&token(&operator()), NOW).is_err());
+    }
+
+    #[test]
+    fn an_operators_token_obeys_the_common_rules() {
+        for (name, value) in [
+            ("iss", json!("other")),
+            ("aud", json!("other")),
+            ("sub", json!("")),
+            ("exp", json!(990)),
+            ("iat", json!(1_006)),
+            ("nbf", json!(1_006)),
+            ("exp", json!(999_999)),
+        ] {
+            let mut claims = operator();
+            claims[name] = value;
+            assert!(verifier().check_operator(&token(&claims), NOW).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_fault_has_its_cause() {
+        let cause = |claims: &Value| verifier().operator_claims(&token(claims), NOW).unwrap_err();
+        let mut claims = operator();
+        claims["exp"] = json!("1100");
+        assert_eq!(cause(&claims), Cause::Claim("exp", Fault::Type));
+        claims["exp"] = json!(991);
+        assert_eq!(cause(&claims), Cause::Expired);
+        let cut = token(&operator());
+        assert_eq!(verifier().operator_claims(&cut[..cut.len() - 2], NOW).unwrap_err(), Cause::Signature);
+        assert_eq!(verifier().operator_claims("a.b", NOW).unwrap_err(), Cause::Parts);
+        assert_eq!(verifier().operator_claims(&"a".repeat(8_193), NOW).unwrap_err(), Cause::Length);
+    }
+
+    #[test]
+    fn the_unverified_issuer_is_total() {
+        assert_eq!(unverified_issuer(&token(&operator())), Issuer::new("ops").ok());
+        for iss in [json!(null), json!(["ops"]), json!(""), json!("a b"), json!("x".repeat(256)), json!(1)] {
+            assert_eq!(unverified_issuer(&token(&json!({ "iss": iss }))), None);
+        }
+        for bad in ["", ".", "..", "a.b.c", "....", "é.é.é"] {
+            assert_eq!(unverified_issuer(bad), None);
+        }
+        let long = token(&json!({"iss": "ops", "pad": "a".repeat(8_192)}));
+        assert_eq!(unverified_issuer(&long), None);
+    }
+}
