@@ -165,7 +165,7 @@ fn bad_p256_keys_are_refused() {
         ("zero", with(with(key.clone(), "x", json!(base64(&[0; 32]))), "y", json!(base64(&[0; 32])))),
         ("beyond the field", with(key.clone(), "x", json!(base64(&[0xff; 32])))),
         ("x short", with(key.clone(), "x", json!(base64(&[1; 31])))),
-        ("y with a leading zero", with(key.clone(), "y", json!(base64(&[0; 33])))),
+        ("y long", with(key.clone(), "y", json!(base64(&[0; 33])))),
         ("y missing", with(key.clone(), "y", None)),
         ("another curve", with(key.clone(), "crv", json!("P-384"))),
         ("secp256k1", with(key, "crv", json!("secp256k1"))),

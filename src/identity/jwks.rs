@@ -264,7 +264,6 @@ fn check_edwards_point(mut point: [u8; 32]) -> Result<()> {
 }
 
 /// The bytes `lowest, middle (thirty times), highest`.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, where a bad index is an error")]
 const fn y_coordinate(lowest: u8, middle: u8, highest: u8) -> [u8; 32] {
     let mut y = [middle; 32];
     y[0] = lowest;

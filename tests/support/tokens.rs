@@ -17,19 +17,19 @@ enum Pair {
 }
 
 /// A private key with the id under which its public half is published.
-pub struct Signer {
+pub(crate) struct Signer {
     kid: String,
     pair: Pair,
 }
 
 impl Signer {
     /// Ed25519 from a fixed seed: the same seed gives the same key.
-    pub fn ed25519(kid: &str, seed: u8) -> Self {
+    pub(crate) fn ed25519(kid: &str, seed: u8) -> Self {
         Self { kid: kid.into(), pair: Pair::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()) }
     }
 
     /// A new P-256 key.
-    pub fn es256(kid: &str) -> Self {
+    pub(crate) fn es256(kid: &str) -> Self {
         let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
         Self {
@@ -39,15 +39,13 @@ impl Signer {
     }
 
     /// The RSA key of the fixtures.
-    pub fn rs256(kid: &str) -> Self {
-        let pkcs8 = include_bytes!("../fixtures/rsa2048.pk8");
-        // OpenSSL writes PKCS#1 under `-outform DER` of some versions, PKCS#8 under others.
-        let pair = RsaKeyPair::from_pkcs8(pkcs8).or_else(|_| RsaKeyPair::from_der(pkcs8)).unwrap();
+    pub(crate) fn rs256(kid: &str) -> Self {
+        let pair = RsaKeyPair::from_pkcs8(include_bytes!("../fixtures/rsa2048.pk8")).unwrap();
         Self { kid: kid.into(), pair: Pair::Rsa(pair) }
     }
 
     /// The algorithm's name in a token.
-    pub fn algorithm(&self) -> &'static str {
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::Ed25519(_) => "EdDSA",
             Pair::P256(_) => "ES256",
@@ -56,7 +54,7 @@ impl Signer {
     }
 
     /// The public key as a JSON Web Key.
-    pub fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         match &self.pair {
             Pair::Ed25519(pair) => {
                 json!({"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "x": base64(pair.public_key().as_ref())})
@@ -74,34 +72,34 @@ impl Signer {
     }
 
     /// A key set of this key alone.
-    pub fn jwks_json(&self) -> String {
+    pub(crate) fn jwks_json(&self) -> String {
         json!({"keys": [self.jwk()]}).to_string()
     }
 
     /// The header that an honest token of this key has.
-    pub fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({"alg": self.algorithm(), "typ": "JWT", "kid": self.kid})
     }
 
     /// A token with an honest header.
-    pub fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(&self.header().to_string(), &claims.to_string())
     }
 
     /// A token of exactly these texts, valid JSON or not.
-    pub fn sign(&self, header_json: &str, claims_json: &str) -> String {
+    pub(crate) fn sign(&self, header_json: &str, claims_json: &str) -> String {
         self.sign_parts(&base64(header_json.as_bytes()), &base64(claims_json.as_bytes()))
     }
 
     /// A token of two parts that are encoded already, well or badly.
-    pub fn sign_parts(&self, header: &str, payload: &str) -> String {
+    pub(crate) fn sign_parts(&self, header: &str, payload: &str) -> String {
         let signed = format!("{header}.{payload}");
         let signature = self.signature(signed.as_bytes());
         format!("{signed}.{}", base64(&signature))
     }
 
     /// The bare signature.
-    pub fn signature(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn signature(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
@@ -116,6 +114,6 @@ impl Signer {
 }
 
 /// base64url without padding.
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
