@@ -3,10 +3,10 @@
 //! Run with `cargo run --release --example quickstart`.
 
 // The example plays the login server too, so it signs the tokens that it then verifies.
-#[path = "../tests/support/tokens.rs"]
-mod tokens;
 #[path = "support/sample.rs"]
 mod sample;
+#[path = "../tests/support/tokens.rs"]
+mod tokens;
 
 use std::error::Error;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokens::Signer;
 use watertight::{
-    Engine, Issuer, JwtVerifier, Jwks, Memory, Recall, RootKey, TenantHandle, TenantId, TenantSpec, UserId,
+    Engine, Issuer, Jwks, JwtVerifier, Memory, Recall, RootKey, TenantHandle, TenantId, TenantSpec, UserId,
 };
 
 const ISSUER: &str = "https://login.example.org/";

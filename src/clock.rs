@@ -47,8 +47,18 @@ impl Timestamp {
     /// This point moved into the future; stays at the largest value instead of wrapping.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(micros(by)))
     }
+
+    /// This point moved into the past; stays at 1970 instead of wrapping.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(by)))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Where the engine takes the time from. Tests inject [`TestClock`].

@@ -1,8 +1,20 @@
-//! Embedded storage engine in which every tenant is physically separate.
-
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )
+)]
 
+// The layers, lowest first; `tests/layering.rs` checks that imports point downward.
 mod access;
 mod catalog;
 mod clock;
@@ -18,25 +30,23 @@ mod store;
 mod tenant;
 
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
-pub use catalog::tenants::TenantStatus;
+pub use catalog::tenants::{TenantStatus, Tombstone};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
 pub use crypto::root_key::RootKey;
-pub use error::{Error, ErrorKind, Reason, Result};
-pub use id::{EngineId, Epoch, Incarnation, Issuer, Key, MemoryId, Namespace, TenantId, UserId};
-pub use identity::authority::{Attestation, Authority};
-pub use identity::scope::Scopes;
-pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
-
-/// The file system under an engine: the operating system's, or a simulated one in tests.
-pub mod disk {
-    pub use crate::store::file::{Disk, DiskFile, EntryInfo, EntryKind, SystemDisk};
-}
 pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};
 pub use engine::core::Engine;
 pub use engine::operator::{Operator, TenantInfo, TenantSpec};
+pub use error::{Error, ErrorKind, Reason, Result};
 pub use handle::audit::Audit;
 pub use handle::memories::Memories;
 pub use handle::tenant::TenantHandle;
+pub use id::{EngineId, Epoch, Incarnation, Issuer, Key, MemoryId, Namespace, TenantId, UserId};
+pub use identity::authority::{Attestation, Authority};
+pub use identity::claims::TokenClaims;
+pub use identity::jwks::Jwks;
+pub use identity::jwt::JwtVerifier;
+pub use identity::scope::Scopes;
+pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
 pub use store::chain::ChainHead;
 pub use tenant::audit::{AuditAction, AuditEntry, AuditOutcome};
 pub use tenant::cursor::Cursor;
@@ -45,3 +55,8 @@ pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
 pub use tenant::recall::{Hit, Recall};
 pub use tenant::usage::Usage;
 pub use tenant::write::PutOutcome;
+
+/// The file system under an engine: the operating system's, or a simulated one in tests.
+pub mod disk {
+    pub use crate::store::file::{Disk, DiskFile, EntryInfo, EntryKind, SystemDisk};
+}

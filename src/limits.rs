@@ -50,12 +50,28 @@ pub const GROUPS_MAX: usize = 128;
 pub const TOKEN_BYTES_MAX: usize = 8 * 1_024;
 /// Longest key id (`kid`) of a token or key set, in bytes.
 pub const KEY_ID_BYTES_MAX: usize = 128;
+/// Deepest nesting of a token's header and claims and of a key set.
+pub const TOKEN_JSON_DEPTH_MAX: usize = 16;
+/// Longest id of a token (`jti`), in bytes.
+pub const TOKEN_ID_BYTES_MAX: usize = 255;
+/// Longest audience that a verifier is made for, in bytes.
+pub const AUDIENCE_BYTES_MAX: usize = 255;
+/// Longest name of a group in a token, in bytes.
+pub const GROUP_BYTES_MAX: usize = 255;
+/// Latest time a token may name, in seconds since 1970: the last second of the year 9999.
+pub const CLAIM_SECONDS_MAX: u64 = 253_402_300_799;
+/// Smallest RSA modulus of a key set, in bits.
+pub const RSA_BITS_MIN: usize = 2_048;
+/// Largest RSA modulus of a key set, in bits.
+pub const RSA_BITS_MAX: usize = 8_192;
 /// Largest JSON Web Key Set, in bytes.
 pub const JWKS_BYTES_MAX: usize = 256 * 1_024;
 /// Most keys of one JSON Web Key Set.
 pub const JWKS_KEYS_MAX: usize = 64;
 /// Largest clock leeway that a verifier accepts, in seconds.
 pub const LEEWAY_SECONDS_MAX: u64 = 30;
+/// Clock leeway of a verifier when none is named, in seconds.
+pub const LEEWAY_SECONDS_DEFAULT: u64 = 5;
 /// Default longest life of a token from `iat` to `exp`, in seconds.
 pub const TOKEN_LIFETIME_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
 /// Longest life that an attested identity may be given, in seconds.
@@ -85,3 +101,5 @@ const _: () = assert!(
 );
 const _: () = assert!(LIST_PAGE_DEFAULT <= LIST_PAGE_MAX);
 const _: () = assert!(ATTESTED_LIFETIME_SECONDS_DEFAULT <= ATTESTED_LIFETIME_SECONDS_MAX);
+const _: () = assert!(LEEWAY_SECONDS_DEFAULT <= LEEWAY_SECONDS_MAX);
+const _: () = assert!(CLAIM_SECONDS_MAX + LEEWAY_SECONDS_MAX < u64::MAX / 1_000_000);

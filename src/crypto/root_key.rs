@@ -13,7 +13,7 @@ use super::secret::Secret;
 use crate::error::{Reason, Result};
 
 /// Longest root key file: 64 hexadecimal digits and a line end fit with room to spare.
-const FILE_BYTES_MAX: u64 = 256;
+const FILE_BYTES_MAX: usize = 256;
 
 /// 32 secret bytes that wrap the engine key.
 ///
@@ -87,8 +87,8 @@ impl RootKey {
                 return Err(refused("the file can be read by others than its owner").into());
             }
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
-        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|_| refused("the file cannot be read"))?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
+        file.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(|_| refused("the file cannot be read"))?;
         match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(raw) => Self::from_bytes(raw),
             Err(_) => Self::from_text(&bytes),

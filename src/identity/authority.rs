@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::scope::Scopes;
 use super::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
 use crate::clock::EngineClock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::{EngineId, Issuer, TenantId, UserId};
 use crate::limits::{
     ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUPS_MAX, OPERATOR_TEXT_BYTES_MAX,
@@ -127,8 +127,8 @@ fn check_lifetime(lifetime: Duration) -> Result<()> {
         return Err(Error::invalid("lifetime", "must not be zero"));
     }
     if lifetime > Duration::from_secs(ATTESTED_LIFETIME_SECONDS_MAX) {
-        let seconds = usize::try_from(lifetime.as_secs()).unwrap_or(usize::MAX);
-        return Err(Error::too_large("lifetime in seconds", ATTESTED_LIFETIME_SECONDS_MAX as usize, seconds));
+        let (limit, actual) = (ATTESTED_LIFETIME_SECONDS_MAX, lifetime.as_secs());
+        return Err(Reason::TooLarge { what: "lifetime in seconds", limit, actual }.into());
     }
     Ok(())
 }

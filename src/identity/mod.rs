@@ -1,6 +1,8 @@
 //! From a token or the application's word to a verified identity.
 
 pub(crate) mod authority;
+pub(crate) mod claims;
+pub(crate) mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod scope;
 pub(crate) mod verified;

@@ -87,7 +87,7 @@ impl Memory {
         let content = self.content.map(checked_content).transpose()?;
         let metadata_bytes = check_metadata(&self.metadata)?;
         let vector = self.vector.as_deref().map(UnitVector::new).transpose()?;
-        let vector_bytes = vector.as_ref().map_or(0, |vector| vector.components().len() * size_of::<f32>());
+        let vector_bytes = vector.as_ref().map_or(0, |vector| size_of_val(vector.components()));
         let content_bytes = content.as_ref().map_or(0, String::len);
         let bytes = (self.key.len() + text_bytes + content_bytes + metadata_bytes + vector_bytes) as u64;
         Ok(Draft { key: self.key, text: self.text, content, metadata: self.metadata, vector, bytes })

@@ -1,0 +1,48 @@
+//! Any text as every kind of id: what is accepted obeys its rule, prints, and parses to itself again.
+#![no_main]
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use watertight::{Issuer, Key, Namespace, TenantId, UserId};
+
+fn round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str, rule: impl Fn(&str) -> bool)
+where
+    T::Err: Debug,
+{
+    let Ok(id) = text.parse::<T>() else {
+        assert!(!rule(text), "refused though it obeys the rule");
+        return;
+    };
+    assert!(rule(text), "accepted though it breaks the rule");
+    let printed = id.to_string();
+    assert_eq!(printed, text);
+    assert_eq!(printed.parse::<T>().unwrap(), id);
+}
+
+fn visible(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| (0x21..=0x7e).contains(&b))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    round_trip::<TenantId>(text, |t| {
+        (1..=128).contains(&t.len()) && t.chars().all(|c| c.is_ascii_alphanumeric() || "._@-".contains(c))
+    });
+    round_trip::<Issuer>(text, visible);
+    round_trip::<Namespace>(text, |t| {
+        (1..=64).contains(&t.len())
+            && t.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && t.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+    });
+    round_trip::<Key>(text, |t| (1..=512).contains(&t.len()));
+
+    let user = UserId::new(Issuer::authority(), text);
+    assert_eq!(user.is_ok(), visible(text));
+    if let Ok(user) = user {
+        let stored: Value = serde_json::to_value(&user).unwrap();
+        assert_eq!(serde_json::from_value::<UserId>(stored).unwrap(), user);
+    }
+});

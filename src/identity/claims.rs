@@ -1,0 +1,367 @@
+//! What a token says: strict JSON underneath, typed claims on top.
+//!
+//! `serde_json` keeps the last of two equal members and other parsers keep the first, so a token with duplicates
+//! means different things to different readers. Here duplicates at any depth, trailing data and deep nesting are
+//! refused, and a claim of another type than its own is as bad as a missing one.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::clock::Timestamp;
+use crate::id::{Issuer, TenantId, UserId};
+use crate::identity::scope::Scopes;
+use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_ID_BYTES_MAX, TOKEN_JSON_DEPTH_MAX};
+
+/// What a checked token says about a user of a tenant.
+///
+/// It conveys no power by itself: only [`Engine::verify`](crate::Engine::verify) makes a `VerifiedIdentity`, after
+/// it has asked whether the tenant trusts the issuer. A `TokenClaims` is for logs, tests and diagnosis.
+///
+/// See [`JwtVerifier::check`](crate::JwtVerifier::check) for an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenClaims {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) groups: Vec<String>,
+    pub(crate) scopes: Scopes,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) token_id: Option<String>,
+}
+
+impl TokenClaims {
+    /// Who signed the token (`iss`).
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        self.user.issuer()
+    }
+
+    /// The tenant that the token names.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The issuer together with the subject (`sub`).
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The user's groups, in the token's order; empty when the token names none.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The scopes that this crate knows; others grant nothing.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        self.scopes
+    }
+
+    /// When the token was issued (`iat`).
+    #[must_use]
+    pub fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
+    /// The moment from which the token is refused: `exp` and the verifier's leeway.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// The token's own id (`jti`), if it has one.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+}
+
+/// What a checked token says about an operator. It names no tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OperatorClaims {
+    pub(crate) user: UserId,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) token_id: Option<String>,
+}
+
+/// Why a claim is not usable. Only ever logged, so it carries nothing of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Missing,
+    Type,
+    Bounds,
+}
+
+/// One JSON object, free of duplicates.
+pub(crate) struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Parses one object; `None` for whatever else the bytes are. The caller has bounded their length.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = Strict { depth_left: TOKEN_JSON_DEPTH_MAX }.deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        match value {
+            Value::Object(members) => Some(Self(members)),
+            _ => None,
+        }
+    }
+
+    /// Takes an object that came out of [`Claims::parse`] as a part of a larger one.
+    pub(crate) fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::Object(members) => Some(Self(members)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// A string that must be there.
+    pub(crate) fn text(&self, name: &str) -> Result<&str, Fault> {
+        self.optional_text(name)?.ok_or(Fault::Missing)
+    }
+
+    /// A string, or nothing at all: `null` is not nothing.
+    pub(crate) fn optional_text(&self, name: &str) -> Result<Option<&str>, Fault> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Fault::Type),
+        }
+    }
+
+    /// A time in whole seconds that must be there: no float, no negative number, no string, no later than the
+    /// year 9999.
+    pub(crate) fn seconds(&self, name: &str) -> Result<u64, Fault> {
+        self.optional_seconds(name)?.ok_or(Fault::Missing)
+    }
+
+    pub(crate) fn optional_seconds(&self, name: &str) -> Result<Option<u64>, Fault> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        // `as_u64` answers only for numbers written as unsigned integers: 1.0, 1e3 and what overflows are floats.
+        let seconds = value.as_u64().ok_or(Fault::Type)?;
+        if seconds > CLAIM_SECONDS_MAX { Err(Fault::Bounds) } else { Ok(Some(seconds)) }
+    }
+
+    /// Strings of an array that must hold nothing else; an absent member is `None`.
+    pub(crate) fn optional_texts(&self, name: &str) -> Result<Option<Vec<&str>>, Fault> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => {
+                let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+                texts.map(Some).ok_or(Fault::Type)
+            }
+            Some(_) => Err(Fault::Type),
+        }
+    }
+
+    /// A string or an array of strings, which is how `aud` and scopes come. Absent is `None`.
+    pub(crate) fn optional_text_or_texts(&self, name: &str) -> Result<Option<Vec<&str>>, Fault> {
+        match self.0.get(name) {
+            Some(Value::String(text)) => Ok(Some(vec![text])),
+            _ => self.optional_texts(name),
+        }
+    }
+
+    /// Group names: not empty, bounded, free of control characters that would forge log lines. Too many are
+    /// refused instead of cut, since the one cut off may be the one that a rule denies.
+    pub(crate) fn groups(&self, name: &str) -> Result<Vec<String>, Fault> {
+        let groups = self.optional_texts(name)?.unwrap_or_default();
+        let fits =
+            |group: &&str| !group.is_empty() && group.len() <= GROUP_BYTES_MAX && !group.chars().any(char::is_control);
+        if groups.len() > GROUPS_MAX || !groups.iter().all(fits) {
+            return Err(Fault::Bounds);
+        }
+        Ok(groups.into_iter().map(str::to_owned).collect())
+    }
+
+    /// One string of words separated by spaces, or an array of words. Absent grants nothing.
+    pub(crate) fn scopes(&self, name: &str) -> Result<Scopes, Fault> {
+        match self.0.get(name) {
+            Some(Value::String(words)) => Ok(Scopes::from_words(words.split(' '))),
+            _ => Ok(Scopes::from_words(self.optional_texts(name)?.unwrap_or_default())),
+        }
+    }
+
+    /// `jti`: visible ASCII, since it becomes the name of a revocation.
+    pub(crate) fn token_id(&self) -> Result<Option<String>, Fault> {
+        let Some(id) = self.optional_text("jti")? else { return Ok(None) };
+        if id.is_empty() || id.len() > TOKEN_ID_BYTES_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Fault::Bounds);
+        }
+        Ok(Some(id.to_owned()))
+    }
+}
+
+/// Builds a [`Value`] and refuses what [`Value`]'s own deserialiser lets pass.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth_left: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left }),
+            None => Err(E::custom("nested too deep")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without duplicate members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            // Names are compared after unescaping, so "exp" and "\u0065xp" are the same member.
+            let value = map.next_value_seed(inner)?;
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("duplicate member"));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(json: &str) -> Claims {
+        Claims::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_one_object_without_duplicates_parses() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Claims::parse(nested(TOKEN_JSON_DEPTH_MAX - 1).as_bytes()).is_some());
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "\"a\"",
+            "1",
+            "{",
+            "{} {}",
+            "{}x",
+            "\u{feff}{}",
+            "{'a':1}",
+            "{\"a\":1,}",
+            "{\"a\":NaN}",
+            "{\"a\":01}",
+            "{\"a\":1,\"a\":1}",
+            "{\"a\":1,\"\\u0061\":1}",
+            "{\"a\":[{\"b\":{\"c\":1,\"c\":2}}]}",
+            nested(TOKEN_JSON_DEPTH_MAX).as_str(),
+            nested(100_000).as_str(),
+        ] {
+            assert!(Claims::parse(bad.as_bytes()).is_none(), "{bad:.40}");
+        }
+        assert!(Claims::parse(b"{\"a\":\"\xff\"}").is_none());
+    }
+
+    #[test]
+    fn seconds_are_unsigned_integers() {
+        assert_eq!(claims("{\"exp\":0}").seconds("exp"), Ok(0));
+        assert_eq!(claims("{}").seconds("exp"), Err(Fault::Missing));
+        assert_eq!(claims("{\"exp\":253402300800}").seconds("exp"), Err(Fault::Bounds));
+        assert_eq!(claims("{\"exp\":18446744073709551615}").seconds("exp"), Err(Fault::Bounds));
+        for bad in ["1.0", "1e3", "-1", "-0", "\"1\"", "null", "true", "[1]", "{}", "18446744073709551616", "1e400"] {
+            let refused = Claims::parse(format!("{{\"exp\":{bad}}}").as_bytes())
+                .is_none_or(|claims| claims.seconds("exp") == Err(Fault::Type));
+            assert!(refused, "{bad}");
+        }
+    }
+
+    #[test]
+    fn texts_are_strings_only() {
+        let it = claims("{\"null\":null,\"mixed\":[\"a\",1],\"many\":[\"a\",\"b\"],\"one\":\"a b\"}");
+        assert_eq!(it.optional_text("null"), Err(Fault::Type));
+        assert_eq!(it.optional_text("none"), Ok(None));
+        assert_eq!(it.optional_texts("mixed"), Err(Fault::Type));
+        assert_eq!(it.optional_texts("one"), Err(Fault::Type));
+        assert_eq!(it.optional_text_or_texts("many"), Ok(Some(vec!["a", "b"])));
+        assert_eq!(it.optional_text_or_texts("one"), Ok(Some(vec!["a b"])));
+    }
+
+    #[test]
+    fn groups_are_bounded_and_never_cut() {
+        let many = |n: usize| claims(&serde_json::json!({ "g": vec!["x"; n] }).to_string());
+        assert_eq!(many(GROUPS_MAX).groups("g").map(|g| g.len()), Ok(GROUPS_MAX));
+        assert_eq!(many(GROUPS_MAX + 1).groups("g"), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":[\"\"]}").groups("g"), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":[\"a\\nb\"]}").groups("g"), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":\"a\"}").groups("g"), Err(Fault::Type));
+        assert_eq!(claims("{}").groups("g"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn scopes_come_as_words_or_as_an_array() {
+        assert_eq!(claims("{\"s\":\"read openid write\"}").scopes("s"), Ok(Scopes::READ | Scopes::WRITE));
+        assert_eq!(claims("{\"s\":[\"read\",\"openid\"]}").scopes("s"), Ok(Scopes::READ));
+        assert_eq!(claims("{\"s\":[\"read write\"]}").scopes("s"), Ok(Scopes::NONE));
+        assert_eq!(claims("{\"s\":\"READ\"}").scopes("s"), Ok(Scopes::NONE));
+        assert_eq!(claims("{}").scopes("s"), Ok(Scopes::NONE));
+        assert_eq!(claims("{\"s\":15}").scopes("s"), Err(Fault::Type));
+    }
+}
