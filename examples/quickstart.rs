@@ -73,8 +73,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let handle = engine.tenant(&engine.verify(&login.token(&stranger))?)?;
     refused("a user without any scope", handle.memories("glosses")?.get("gloss-0"));
 
+    let theirs = sign_in(&engine, &login, harbor)?.memories("plans")?;
+    theirs.put(Memory::new("mooring").text("Berth 4, two lines fore and aft."))?;
     let handle = sign_in(&engine, &login, zoo)?;
-    refused("another tenant's memory, by its key", handle.memories("glosses")?.get("gloss-of-harbor-tools"));
+    refused("another tenant's memory, by its exact key", handle.memories("plans")?.get("mooring"));
 
     let mut foreign = claims("no-such-tenant");
     refused("a tenant that does not exist", engine.tenant(&engine.verify(&login.token(&foreign))?));

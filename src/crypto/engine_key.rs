@@ -1,6 +1,6 @@
 //! The engine key: random, wrapped by the root key, the start of every other derivation.
 //!
-//! File layout, 176 bytes: `magic 8 | format u32 | version u32 | engine id 16 | root key id 16 | envelope of 32`.
+//! File layout, 160 bytes: `magic 8 | format u32 | version u32 | engine id 16 | root key id 16 | envelope of 32`.
 //! Everything before the envelope is its AAD. Integers are little-endian.
 
 use super::derive::{Label, derive};

@@ -1,6 +1,6 @@
 //! A tenant's data key: random, so that destroying its key file destroys the tenant, and wrapped by the engine key.
 //!
-//! File layout, 196 bytes:
+//! File layout, 180 bytes:
 //! `magic 8 | format u32 | engine key version u32 | engine id 16 | engine key id 16 | incarnation 16 | epoch u32 |
 //! envelope of 32`. Everything before the envelope is its AAD. Integers are little-endian.
 
