@@ -1,9 +1,9 @@
-//! E0599: The authority is given out once; sharing it shows.
+//! E0277: The authority is given out once; sharing it shows.
 #![allow(unused, unreachable_code)]
 use watertight::*;
 
 fn copy(authority: &Authority) -> Authority {
-    authority.clone()
+    <Authority as Clone>::clone(authority)
 }
 
 fn main() {}
