@@ -11,10 +11,9 @@ use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
 use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
 use crate::error::{Reason, Result};
-use crate::id::TenantId;
+use crate::id::{Incarnation, TenantId};
 use crate::store::database::FileSpec;
-use crate::store::directory::{ensure_directory, read_small, remove, shred, temporary, write_small};
-use crate::store::file::EntryKind;
+use crate::store::directory::{directory_exists, ensure_directory, read_small, remove, shred, temporary, write_small};
 use crate::tenant::open::{Owner, Tenant};
 
 impl Inner {
@@ -86,11 +85,22 @@ impl Inner {
     /// Opens a tenant's file with its own key.
     pub(crate) fn open_tenant(&self, record: &TenantRecord) -> Result<Tenant> {
         let path = self.layout.tenant_key(record.incarnation, record.epoch);
+        self.check_directories(record.incarnation)?;
         let file =
             read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
         let key = TenantKey::unwrap(&file, &self.key, record.incarnation, record.epoch)?;
         let owner = Owner::new(self.id, record.incarnation, record.epoch);
         Tenant::open(self.tenant_spec(record, &key), &owner, key.cursors())
+    }
+
+    /// Opening a file refuses a link in its last name only; these are the names before it. Gives whether the
+    /// directory of keys and the tenant's own exist.
+    fn check_directories(&self, incarnation: Incarnation) -> Result<(bool, bool)> {
+        let disk = &*self.disk;
+        let keys = directory_exists(disk, &self.layout.key_directory(incarnation))?;
+        let tenant = directory_exists(disk, &self.layout.tenant_fan_out(incarnation))?
+            && directory_exists(disk, &self.layout.tenant_directory(incarnation))?;
+        Ok((keys, tenant))
     }
 
     fn make_files(&self, record: &TenantRecord) -> Result<()> {
@@ -110,12 +120,13 @@ impl Inner {
     fn destroy_files(&self, record: &TenantRecord) -> Result<()> {
         let disk = &*self.disk;
         let key = self.layout.tenant_key(record.incarnation, record.epoch);
-        if disk.inspect(&self.layout.key_directory(record.incarnation))?.is_some() {
+        let (has_keys, has_data) = self.check_directories(record.incarnation)?;
+        if has_keys {
             shred(disk, &key)?;
             shred(disk, &temporary(&key))?;
         }
         let directory = self.layout.tenant_directory(record.incarnation);
-        if disk.inspect(&directory)?.is_some_and(|entry| entry.kind == EntryKind::Directory) {
+        if has_data {
             let data = self.layout.tenant_data(record.incarnation, record.epoch);
             remove(disk, &data)?;
             remove(disk, &temporary(&data))?;

@@ -22,21 +22,29 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
 /// # Errors
 /// `Damaged` when the name belongs to a link, a file, or a directory that others can write to.
 pub(crate) fn ensure_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    if !directory_exists(disk, path)? {
+        disk.create_directory(path)?;
+        if let Some(parent) = path.parent() {
+            disk.sync_directory(parent)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a private directory has this name.
+///
+/// # Errors
+/// As [`ensure_directory`].
+pub(crate) fn directory_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.inspect(path)? {
+        None => Ok(false),
         Some(info) if info.kind == EntryKind::Directory => {
             if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
                 return Err(Reason::ForeignFile("a directory that others can write to").into());
             }
-            Ok(())
+            Ok(true)
         }
         Some(_) => Err(Reason::ForeignFile("a file or link where a directory belongs").into()),
-        None => {
-            disk.create_directory(path)?;
-            if let Some(parent) = path.parent() {
-                disk.sync_directory(parent)?;
-            }
-            Ok(())
-        }
     }
 }
 

@@ -3,5 +3,6 @@
 // Each test program uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod filled;
 pub mod sim_disk;
 pub mod world;

@@ -1,0 +1,625 @@
+//! A full disk, an I/O error, a short write, a panic below the engine: an error for the tenant it hits, never
+//! corruption or a false acknowledgement, and the same engine goes on when the fault has passed.
+//!
+//! Each operation is run once for every disk operation it makes, with that one failing.
+
+mod support;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use support::filled::{DATA, Rows, TENANTS, all_well, files_of, filled, memory, notes, open, open_over, rows_of};
+use support::sim_disk::SimDisk;
+use support::world::World;
+use watertight::disk::{Disk, DiskFile, EntryInfo};
+use watertight::{Error, ErrorKind, Reason, TenantId};
+
+const ROWS: usize = 40;
+
+static BASE: LazyLock<SimDisk> = LazyLock::new(|| filled(ROWS, false));
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    Write,
+    ShortWrite(usize),
+    Read,
+    SetLen,
+    Sync,
+    Names,
+    SyncDirectory,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Write,
+    Fault::ShortWrite(0),
+    Fault::ShortWrite(512),
+    Fault::ShortWrite(4_607),
+    Fault::Read,
+    Fault::SetLen,
+    Fault::Sync,
+    Fault::Names,
+    Fault::SyncDirectory,
+];
+
+impl Fault {
+    fn plan(self, disk: &SimDisk, part: &str, after: u64) {
+        match self {
+            Self::Write => disk.fail_write(part, after),
+            Self::ShortWrite(bytes) => disk.short_write(part, after, bytes),
+            Self::Read => disk.fail_read(part, after),
+            Self::SetLen => disk.fail_set_len(part, after),
+            Self::Sync => disk.fail_sync(part, after),
+            Self::Names => disk.fail_name(part, after),
+            Self::SyncDirectory => disk.fail_sync_directory(part, after),
+        }
+    }
+}
+
+/// What an operation that ran into a fault may answer.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.reason(), Reason::Io(_) | Reason::DiskFull | Reason::CommitUnknown)
+}
+
+fn rows() -> [Rows; 2] {
+    TENANTS.map(|tenant| rows_of(tenant, ROWS))
+}
+
+fn id(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+/// Runs `case` with the n-th operation of each kind failing, until there is no n-th any more.
+fn every_fault(case: impl Fn(&SimDisk, &dyn Fn(&SimDisk), &str) -> bool) {
+    let mut cases = 0;
+    for fault in FAULTS {
+        for after in 0.. {
+            let context = format!("{fault:?} after {after}");
+            let disk = BASE.kill();
+            if !case(&disk, &|disk| fault.plan(disk, DATA, after), &context) {
+                break;
+            }
+            cases += 1;
+        }
+    }
+    println!("{cases} faults");
+    assert!(cases >= 5, "only {cases} faults");
+}
+
+/// Whether the planned fault happened; it cannot happen any more.
+fn happened(disk: &SimDisk) -> bool {
+    let happened = disk.planned_faults() == 0;
+    disk.clear_faults();
+    happened
+}
+
+/// The same engine still works, and so does one that opens what a crash leaves.
+fn goes_on(world: World, disk: &SimDisk, mut expected: [Rows; 2], context: &str) {
+    for (tenant, rows) in TENANTS.into_iter().zip(&mut expected) {
+        all_well(&world, tenant, rows, context);
+        let put = notes(&world, tenant).unwrap().put(memory("afterwards", "still here"));
+        put.unwrap_or_else(|error| panic!("{context}: {tenant} does not go on: {error}"));
+        rows.insert("afterwards".into(), "still here".into());
+        all_well(&world, tenant, rows, context);
+    }
+    world.operator().verify_audit().unwrap();
+    let images = [disk.crash(), disk.crash(), disk.kill()];
+    drop(world);
+    for image in images.into_iter().chain([disk.crash(), disk.kill()]) {
+        let world = open(&image, false).unwrap_or_else(|error| panic!("{context}: fresh open: {error}"));
+        for (tenant, rows) in TENANTS.into_iter().zip(&expected) {
+            all_well(&world, tenant, rows, &format!("{context}: fresh open"));
+        }
+    }
+}
+
+/// A change of acme's rows that runs into a fault.
+fn change(apply: impl Fn(&watertight::Memories) -> Result<(), Error>, key: &str, after: Option<&str>) {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let [acme, zoo] = TENANTS.map(|tenant| notes(&world, tenant).unwrap());
+        let [mut rows, other] = rows();
+        plan(disk);
+        let answer = apply(&acme);
+        let met = happened(disk);
+        let before = rows.get(key).cloned();
+        // One read may still meet what the fault left; the fault itself has passed.
+        let now = match acme.get(key) {
+            Ok(found) => found.text,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => panic!("{context}: reading after the fault: {error}"),
+        };
+        let changed = now.as_deref() == after;
+        match answer {
+            Ok(()) => assert!(changed, "{context}: acknowledged and not there"),
+            Err(error) => {
+                assert!(is_passing(&error), "{context}: {error}");
+                assert!(met, "{context}: {error} without a fault");
+                assert!(changed || now == before, "{context}: half done");
+                assert!(!changed || error.kind() == ErrorKind::OutcomeUnknown, "{context}: done, but it said {error}");
+            }
+        }
+        match now {
+            Some(text) => drop(rows.insert(key.into(), text)),
+            None => drop(rows.remove(key)),
+        }
+        zoo.get("key 1").unwrap_or_else(|error| panic!("{context}: the neighbour: {error}"));
+        drop((acme, zoo));
+        goes_on(world, disk, [rows, other], context);
+        met
+    });
+}
+
+#[test]
+fn a_put_that_fails_is_all_or_nothing() {
+    change(|notes| notes.put(memory("new", "small")).map(|_| ()), "new", Some("small"));
+}
+
+#[test]
+fn a_put_that_makes_the_file_grow_and_fails_is_all_or_nothing() {
+    let text = "large ".repeat(60_000);
+    change(|notes| notes.put(memory("key 3", &text)).map(|_| ()), "key 3", Some(&text));
+}
+
+#[test]
+fn a_delete_that_fails_is_all_or_nothing() {
+    change(|notes| notes.delete("key 5"), "key 5", None);
+}
+
+#[test]
+fn a_provision_that_fails_leaves_the_name_free() {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let files = disk.files().len();
+        plan(disk);
+        let answer = world.provision("third");
+        let met = happened(disk);
+        let image = disk.crash();
+        match answer {
+            Ok(()) => drop(world.handle("third", "alice").unwrap()),
+            Err(error) => {
+                assert!(is_passing(&error), "{context}: {error}");
+                // Where even undoing failed, the next open undoes it.
+                let refused = world.handle("third", "alice").map(|_| ()).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::NotFound, "{context}");
+                match world.provision("third") {
+                    Ok(()) => assert_eq!(disk.files().len(), files + 2, "{context}: {:?}", disk.files()),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Conflict, "{context}");
+                        let again = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+                        assert_eq!(image.files().len(), files, "{context}: {:?}", image.files());
+                        again.provision("third").unwrap_or_else(|error| panic!("{context}: {error}"));
+                    }
+                }
+            }
+        }
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+#[test]
+fn a_purge_that_fails_can_be_called_again() {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        world.provision("third").unwrap();
+        let files = disk.files().len();
+        let third = notes(&world, "third").unwrap();
+        third.put(memory("k", "t")).unwrap();
+        plan(disk);
+        let answer = world.operator().purge(&id("third"));
+        let met = happened(disk);
+        if let Err(error) = answer {
+            assert!(is_passing(&error), "{context}: {error}");
+            // A crash instead of the second call finishes it, or it never began.
+            let image = disk.crash();
+            let again = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+            match notes(&again, "third") {
+                Ok(notes) => assert_eq!(notes.get("k").unwrap().text.as_deref(), Some("t"), "{context}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{context}");
+                    assert_eq!(image.files().len(), files - 2, "{context}: {:?}", image.files());
+                }
+            }
+            match world.operator().purge(&id("third")) {
+                Ok(()) => {}
+                // Done already, when the failure came behind the last commit.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}"),
+            }
+        }
+        assert_eq!(third.get("k").unwrap_err().kind(), ErrorKind::NotFound, "{context}");
+        assert_eq!(disk.files().len(), files - 2, "{context}: {:?}", disk.files());
+        drop(third);
+        world.provision("third").unwrap();
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+#[test]
+fn a_suspension_that_fails_can_be_called_again() {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        plan(disk);
+        let answer = world.operator().suspend(&id("acme"));
+        let met = happened(disk);
+        if let Err(error) = answer {
+            assert!(is_passing(&error), "{context}: {error}");
+            world.operator().suspend(&id("acme")).unwrap();
+        }
+        assert_eq!(*world.handle("acme", "alice").map(|_| ()).unwrap_err().reason(), Reason::TenantSuspended);
+        world.operator().resume(&id("acme")).unwrap();
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+/// Opens the engine and both tenants of a disk with a fault.
+fn opening(disk: &SimDisk, plan: &dyn Fn(&SimDisk), context: &str) -> bool {
+    plan(disk);
+    let first = open(disk, false).and_then(|world| {
+        // A tenant that cannot be opened now can be a moment later, in the same engine.
+        for tenant in TENANTS {
+            if let Err(error) = world.handle(tenant, "alice") {
+                assert!(is_passing(&error), "{context}: {error}");
+                world.handle(tenant, "alice").unwrap_or_else(|error| panic!("{context}: {tenant} again: {error}"));
+            }
+        }
+        Ok(world)
+    });
+    let met = happened(disk);
+    let world = first.unwrap_or_else(|error| {
+        assert!(is_passing(&error), "{context}: {error}");
+        open(disk, false).unwrap_or_else(|error| panic!("{context}: the second open: {error}"))
+    });
+    goes_on(world, disk, rows(), context);
+    met
+}
+
+#[test]
+fn an_open_that_fails_can_be_repeated() {
+    every_fault(opening);
+}
+
+#[test]
+fn an_open_that_fails_after_a_crash_can_be_repeated() {
+    let crashed = |seed: u64| {
+        let disk = BASE.kill();
+        let world = open(&disk, false).unwrap();
+        for tenant in TENANTS {
+            let notes = notes(&world, tenant).unwrap();
+            for n in 0..1 + seed {
+                notes.put(memory("key 2", &n.to_string())).unwrap();
+            }
+            notes.put(memory("key 2", &rows_of(tenant, ROWS)["key 2"])).unwrap();
+        }
+        disk.crash()
+    };
+    for seed in 0..2 {
+        let image = crashed(seed);
+        every_fault(|_, plan, context| opening(&image.kill(), plan, &format!("crash {seed}, {context}")));
+    }
+}
+
+#[test]
+fn a_close_that_fails_loses_nothing() {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let mut expected = rows();
+        for (tenant, rows) in TENANTS.into_iter().zip(&mut expected) {
+            notes(&world, tenant).unwrap().put(memory("last", "before the close")).unwrap();
+            rows.insert("last".into(), "before the close".into());
+        }
+        plan(disk);
+        if let Err(error) = world.engine.close() {
+            assert!(is_passing(&error), "{context}: {error}");
+        }
+        drop(world);
+        let met = happened(disk);
+        for image in [disk.crash(), disk.crash(), disk.kill()] {
+            let world = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+            goes_on(world, &image, expected.clone(), context);
+        }
+        let world = open(disk, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+        goes_on(world, disk, expected, context);
+        met
+    });
+}
+
+#[test]
+fn a_read_that_fails_says_so_and_the_next_one_works() {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let acme = notes(&world, "acme").unwrap();
+        plan(disk);
+        for (key, text) in rows_of("acme", ROWS) {
+            for attempt in 0..2 {
+                match acme.get(&key) {
+                    Ok(found) => assert_eq!(found.text.as_ref(), Some(&text), "{context}"),
+                    Err(error) => assert!(attempt == 0 && is_passing(&error), "{context}: {key}: {error}"),
+                }
+            }
+        }
+        let met = happened(disk);
+        drop(acme);
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+/// The second fault hits the reopening that the first one made necessary.
+#[test]
+fn a_fault_while_a_tenant_is_reopened_is_not_the_end_of_it() {
+    let (data, _) = files_of(&open(&BASE.kill(), false).unwrap(), "acme");
+    let data = data.to_string_lossy().into_owned();
+    let mut reopened = 0;
+    for first in [Fault::Write, Fault::Sync] {
+        for second in FAULTS {
+            for after in 0..40 {
+                let context = format!("{first:?}, then {second:?} after {after}");
+                let disk = BASE.kill();
+                let world = open(&disk, false).unwrap();
+                let acme = notes(&world, "acme").unwrap();
+                first.plan(&disk, &data, 1);
+                let error = acme.put(memory("key 1", "x")).unwrap_err();
+                assert!(is_passing(&error), "{context}: {error}");
+                assert_eq!(disk.planned_faults(), 0, "{context}");
+                second.plan(&disk, &data, after);
+                let answer = acme.get("key 2");
+                let met = happened(&disk);
+                if let Err(error) = answer {
+                    assert!(is_passing(&error), "{context}: {error}");
+                    reopened += 1;
+                }
+                let now = acme.get("key 1").unwrap_or_else(|error| panic!("{context}: {error}")).text.unwrap();
+                let [mut rows, other] = rows();
+                assert!(now == "x" || now == rows["key 1"], "{context}");
+                rows.insert("key 1".into(), now);
+                drop(acme);
+                goes_on(world, &disk, [rows, other], &context);
+                if !met {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(reopened > 10, "only {reopened} reopenings failed");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_goes_on_reading() {
+    for large in [false, true] {
+        let disk = BASE.kill();
+        let world = open(&disk, false).unwrap();
+        let [acme, zoo] = TENANTS.map(|tenant| notes(&world, tenant).unwrap());
+        let [mut rows, other] = rows();
+        disk.disk_full(true);
+        let mut failed = 0;
+        for n in 0..60 {
+            let (key, text) = (format!("filling {n}"), "y".repeat(if large { 300_000 } else { 20_000 }));
+            match acme.put(memory(&key, &text)) {
+                Ok(_) => drop(rows.insert(key, text)),
+                Err(error) => {
+                    let expected = *error.reason() == Reason::DiskFull || error.kind() == ErrorKind::OutcomeUnknown;
+                    assert!(expected, "put {n}: {error}");
+                    failed += 1;
+                    match acme.get(&key) {
+                        Ok(_) if error.kind() == ErrorKind::OutcomeUnknown => drop(rows.insert(key, text)),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "put {n}"),
+                        Ok(_) => panic!("put {n} is there, but it said {error}"),
+                    }
+                }
+            }
+            for (key, text) in rows.iter().take(5) {
+                assert_eq!(acme.get(key).unwrap().text.as_ref(), Some(text));
+            }
+        }
+        assert!(failed > 5, "only {failed} puts failed");
+        zoo.get("key 1").unwrap();
+        assert_eq!(*world.provision("third").unwrap_err().reason(), Reason::DiskFull);
+        disk.disk_full(false);
+        acme.put(memory("room again", "z")).unwrap();
+        rows.insert("room again".into(), "z".into());
+        world.provision("third").unwrap();
+        drop((acme, zoo));
+        goes_on(world, &disk, [rows, other], "after a full disk");
+    }
+}
+
+/// Space for some of a write, but not for all of it.
+#[test]
+fn a_disk_that_fills_at_any_byte_loses_nothing() {
+    let used: u64 = BASE.files().iter().map(|path| BASE.bytes(path).unwrap().len() as u64).sum();
+    for room in (0..40).map(|n| n * 40_000) {
+        let disk = BASE.kill();
+        let context = format!("room for {room}");
+        let world = open(&disk, false).unwrap();
+        disk.set_capacity(Some(used + room));
+        let [mut rows, other] = rows();
+        let acme = notes(&world, "acme").unwrap();
+        for n in 0..8 {
+            let (key, text) = (format!("filling {n}"), "y".repeat(150_000));
+            if acme.put(memory(&key, &text)).is_ok() || acme.get(&key).is_ok() {
+                rows.insert(key, text);
+            }
+        }
+        // What is there can be read from a fresh open on the full disk too, once the engine was closed.
+        drop(acme);
+        all_well(&world, "acme", &rows, &context);
+        if world.provision("third").is_err() {
+            assert_eq!(
+                world.handle("third", "alice").map(|_| ()).unwrap_err().kind(),
+                ErrorKind::NotFound,
+                "{context}"
+            );
+        }
+        disk.set_capacity(None);
+        goes_on(world, &disk, [rows, other], &context);
+    }
+}
+
+/// A disk whose files panic at a chosen operation, as redb does on some damaged files.
+#[derive(Debug)]
+struct PanickingDisk {
+    disk: SimDisk,
+    /// Reads or writes to go before the panic; negative: none is planned.
+    countdown: Arc<AtomicI64>,
+    on_reads: bool,
+    part: String,
+}
+
+#[derive(Debug)]
+struct PanickingFile {
+    file: Box<dyn DiskFile>,
+    /// Absent for files that never panic.
+    reads: Option<Arc<AtomicI64>>,
+    writes: Option<Arc<AtomicI64>>,
+}
+
+fn count(countdown: Option<&Arc<AtomicI64>>) {
+    assert!(countdown.is_none_or(|left| left.fetch_sub(1, Ordering::SeqCst) != 0), "a planned panic");
+}
+
+impl PanickingDisk {
+    fn wrap(&self, path: &Path, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let watched = path.to_string_lossy().contains(&self.part).then(|| self.countdown.clone());
+        let (reads, writes) = if self.on_reads { (watched, None) } else { (None, watched) };
+        Box::new(PanickingFile { file, reads, writes })
+    }
+}
+
+impl Disk for PanickingDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.wrap(path, self.disk.open(path)?))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.wrap(path, self.disk.create(path)?))
+    }
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_directory(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_directory(path)
+    }
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_directory(path)
+    }
+    fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>> {
+        self.disk.inspect(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+}
+
+impl DiskFile for PanickingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        count(self.reads.as_ref());
+        self.file.read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        count(self.writes.as_ref());
+        self.file.write_at(offset, bytes)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        count(self.writes.as_ref());
+        self.file.sync()
+    }
+    fn evict(&self) -> io::Result<bool> {
+        self.file.evict()
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+    fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+}
+
+/// An engine whose files with `part` in their path can be made to panic.
+fn panicking(part: PathBuf, on_reads: bool) -> (World, SimDisk, Arc<AtomicI64>) {
+    let disk = BASE.kill();
+    let countdown = Arc::new(AtomicI64::new(-1));
+    let part = part.to_string_lossy().into_owned();
+    let under = PanickingDisk { disk: disk.clone(), countdown: countdown.clone(), on_reads, part };
+    (open_over(Arc::new(under), false).unwrap(), disk, countdown)
+}
+
+#[test]
+fn a_panic_below_ends_no_more_than_one_instance_of_one_file() {
+    let (data, _) = files_of(&open(&BASE.kill(), false).unwrap(), "acme");
+    let mut caught = 0;
+    for on_reads in [true, false] {
+        for after in 0..60 {
+            let context = format!("reads {on_reads}, after {after}");
+            let (world, disk, countdown) = panicking(data.clone(), on_reads);
+            let [acme, zoo] = TENANTS.map(|tenant| notes(&world, tenant).unwrap());
+            let [mut rows, other] = rows();
+            countdown.store(after, Ordering::SeqCst);
+            let mut met = false;
+            for (key, text) in rows.clone().iter().take(10) {
+                match acme.get(key) {
+                    Ok(found) => assert_eq!(found.text.as_ref(), Some(text), "{context}"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Damaged, "{context}: {error}");
+                        met = true;
+                    }
+                }
+            }
+            if let Err(error) = acme.put(memory("key 1", "x")) {
+                let expected = matches!(error.kind(), ErrorKind::Damaged | ErrorKind::OutcomeUnknown);
+                assert!(expected, "{context}: {error}");
+                met = true;
+            }
+            countdown.store(-1, Ordering::SeqCst);
+            let now = acme.get("key 1").unwrap_or_else(|error| panic!("{context}: {error}")).text.unwrap();
+            assert!(now == "x" || met && now == rows["key 1"], "{context}");
+            rows.insert("key 1".into(), now);
+            caught += usize::from(met);
+            drop((acme, zoo));
+            goes_on(world, &disk, [rows, other], &context);
+        }
+    }
+    println!("{caught} panics met");
+    assert!(caught >= 10, "only {caught} panics met");
+}
+
+/// The last commit of a provisioning can be durable although it fails: then the tenant must stay whole.
+#[test]
+fn a_provision_of_unknown_outcome_never_leaves_a_tenant_without_files() {
+    let mut failed = 0;
+    for after in 0..60 {
+        let context = format!("after {after}");
+        let (world, disk, countdown) = panicking(Path::new(DATA).join("catalog.redb"), false);
+        countdown.store(after, Ordering::SeqCst);
+        let answer = world.provision("third");
+        countdown.store(-1, Ordering::SeqCst);
+        failed += usize::from(answer.is_err());
+        for image in [disk.kill(), disk.crash(), disk.crash()] {
+            let again = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+            match again.handle("third", "alice") {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(answer.is_err(), "{context}: acknowledged, then {error}");
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}");
+                    again.provision("third").unwrap_or_else(|error| panic!("{context}: not free: {error}"));
+                }
+            }
+        }
+        goes_on(world, &disk, rows(), &context);
+    }
+    assert!(failed > 10, "only {failed} provisions failed");
+}
