@@ -97,12 +97,7 @@ fn audit(method: &'static str, run: fn(&Hands) -> Result<Fingerprint>, expected:
     Row { method, needs: Scopes::ADMIN, changes: false, run, expected }
 }
 
-fn change(
-    method: &'static str,
-    needs: Scopes,
-    run: fn(&Hands) -> Result<Fingerprint>,
-    expected: [Expect; 10],
-) -> Row {
+fn change(method: &'static str, needs: Scopes, run: fn(&Hands) -> Result<Fingerprint>, expected: [Expect; 10]) -> Row {
     Row { method, needs, changes: true, run, expected }
 }
 

@@ -12,8 +12,8 @@ use support::sim_disk::SimDisk;
 use support::world::{World, root_key};
 use watertight::disk::SystemDisk;
 use watertight::{
-    Attestation, Engine, ErrorKind, Issuer, List, Memory, OperatorAction, Reason, Recall, Result, Scopes,
-    TenantHandle, TenantId, TenantSpec, TenantStatus, TestClock, Timestamp, UserId,
+    Attestation, Engine, ErrorKind, Issuer, List, Memory, OperatorAction, Reason, Recall, Result, Scopes, TenantHandle,
+    TenantId, TenantSpec, TenantStatus, TestClock, Timestamp, UserId,
 };
 
 fn id(tenant: &str) -> TenantId {
@@ -325,7 +325,8 @@ fn a_name_made_again_is_another_tenant() {
 #[test]
 fn operators_are_audited() {
     let scene = Scene::new();
-    let names = |name: &str| scene.world.engine.operator(&scene.world.authority.attest_operator(name).unwrap()).unwrap();
+    let names =
+        |name: &str| scene.world.engine.operator(&scene.world.authority.attest_operator(name).unwrap()).unwrap();
     let (ann, ben) = (names("ann@example.org"), names("ben@example.org"));
     ann.provision(TenantSpec::new("acme").unwrap()).unwrap();
     let incarnation = ann.inspect(&id("acme")).unwrap().incarnation;
