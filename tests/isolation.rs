@@ -10,7 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use support::sim_disk::SimDisk;
 use support::world::World;
@@ -242,7 +241,7 @@ impl Scene {
                 vec![Ok(live), self.enter(&identity), self.enter(&self.identity())]
             }
             Expired => {
-                self.clock.advance(Duration::from_secs(3_600));
+                self.clock.set(identity.expires_at());
                 vec![Ok(live), self.enter(&identity)]
             }
             Purged => {

@@ -37,7 +37,8 @@ impl Scene {
 
     fn reopened(self) -> Self {
         let Self { world, clock, disk } = self;
-        drop(world);
+        // Handles that the test still holds would keep the directory.
+        world.engine.close().unwrap();
         Self { world: Self::open(&disk, &clock), clock, disk }
     }
 
@@ -741,6 +742,29 @@ impl Scene {
     fn clock_now(&self) -> Timestamp {
         watertight::Clock::now(&*self.clock)
     }
+}
+
+/// A change is dated by its place in the trail, not by when its caller came to wait for its turn.
+#[test]
+fn times_do_not_step_back_along_the_trail() {
+    let world = World::open(Path::new("/data"), Arc::new(SimDisk::new(1))).unwrap();
+    world.provision("acme").unwrap();
+    let notes = world.handle("acme", "alice").unwrap().memories("notes").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..60 {
+                    let key = format!("{}", number / 4);
+                    notes.put(Memory::new(&key)).unwrap();
+                    let found = notes.get(&key).unwrap();
+                    assert!(found.created_at <= found.updated_at);
+                }
+            });
+        }
+    });
+    let entries = world.handle("acme", "alice").unwrap().audit().entries(1, 1_000).unwrap();
+    assert_eq!(entries.len(), 8 * 60);
+    assert!(entries.is_sorted_by_key(|entry| entry.at));
 }
 
 #[test]
