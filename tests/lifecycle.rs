@@ -577,9 +577,10 @@ fn stop_under_load(world: &World, stop: impl FnOnce(), expected: ErrorKind) {
     let (before, after) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let handles: Vec<_> = (0..4).map(|_| world.handle("acme", "alice").unwrap()).collect();
     std::thread::scope(|scope| {
+        let mut threads = Vec::new();
         for (thread, handle) in handles.iter().enumerate() {
             let (stopped, enough, before, after) = (&stopped, &enough, &before, &after);
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let notes = handle.memories("notes").unwrap();
                 for number in 0.. {
                     let late = stopped.load(Ordering::SeqCst);
@@ -599,16 +600,18 @@ fn stop_under_load(world: &World, stop: impl FnOnce(), expected: ErrorKind) {
                         break;
                     }
                 }
-            });
+            }));
         }
-        while before.load(Ordering::SeqCst) < 40 {
-            std::thread::yield_now();
-        }
+        // A thread that has ended by now has failed; waiting for its work would never end.
+        let wait_for = |counter: &AtomicUsize| {
+            while counter.load(Ordering::SeqCst) < 40 && !threads.iter().any(|thread| thread.is_finished()) {
+                std::thread::yield_now();
+            }
+        };
+        wait_for(&before);
         stop();
         stopped.store(true, Ordering::SeqCst);
-        while after.load(Ordering::SeqCst) < 40 {
-            std::thread::yield_now();
-        }
+        wait_for(&after);
         enough.store(true, Ordering::SeqCst);
     });
 }
@@ -693,9 +696,10 @@ fn no_provisioning_or_purge_goes_on_behind_close() {
         let empty = scene.files().len();
         let steps = AtomicUsize::new(0);
         let left = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
             for thread in 0..4 {
                 let (scene, steps) = (&scene, &steps);
-                scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     for number in 0.. {
                         let name = format!("{thread}-{number}");
                         let made = scene.world.provision(&name);
@@ -709,9 +713,9 @@ fn no_provisioning_or_purge_goes_on_behind_close() {
                             break;
                         }
                     }
-                });
+                }));
             }
-            while steps.load(Ordering::SeqCst) < 8 {
+            while steps.load(Ordering::SeqCst) < 8 && !threads.iter().any(|thread| thread.is_finished()) {
                 std::thread::yield_now();
             }
             scene.world.engine.close().unwrap();
