@@ -88,7 +88,6 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Proof<'gate, O> {
     gate: &'gate Gate,
-    at: Timestamp,
     operation: PhantomData<O>,
 }
 
@@ -120,7 +119,7 @@ impl Gate {
         if !self.scopes.contains(O::NEEDS) {
             return Err(Error::not_found());
         }
-        Ok(Proof { gate: self, at, operation: PhantomData })
+        Ok(Proof { gate: self, operation: PhantomData })
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {
@@ -138,13 +137,11 @@ impl<O> Proof<'_, O> {
         self.gate.identity.user()
     }
 
-    /// When the operation began.
-    pub(crate) fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// Asked again by writers after they waited for their turn: the tenant may have been stopped meanwhile.
-    pub(crate) fn still_good(&self) -> Result<()> {
-        self.gate.state.check()
+    /// Asked by writers after they waited for their turn: the tenant may have been stopped meanwhile. Gives the time
+    /// now, by which a change is dated: turns are in the order of the file's history, beginnings are not.
+    pub(crate) fn turn(&self) -> Result<Timestamp> {
+        let at = self.gate.clock.now();
+        self.gate.state.check()?;
+        Ok(at)
     }
 }

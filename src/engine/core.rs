@@ -46,6 +46,9 @@ pub(crate) struct Inner {
     /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
     /// from a row that an operator has just replaced.
     pub(crate) lifecycle: RwLock<()>,
+    /// Taken for reading by each provisioning and purge, from its first step to its last, and for writing by close:
+    /// the directory is not let go while somebody makes or destroys files in it. Taken before `lifecycle`.
+    pub(super) steps: RwLock<()>,
     verifiers: Vec<JwtVerifier>,
     operator_verifier: Option<JwtVerifier>,
     /// Held as long as the engine is open.
@@ -95,6 +98,7 @@ impl Engine {
             plaintext: format.plaintext,
             tenant_cache_bytes: parts.tenant_cache_bytes,
             lifecycle: RwLock::new(()),
+            steps: RwLock::new(()),
             verifiers: parts.verifiers,
             operator_verifier: parts.operator_verifier,
             lock: Mutex::new(Some(lock)),
@@ -166,7 +170,12 @@ impl Engine {
 
 impl Inner {
     fn close(&self) -> Result<()> {
-        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        // Kept until the end: whoever else closes returns when everything is closed, not before.
+        let mut held = self.lock.lock();
+        let Some(lock) = held.take() else { return Ok(()) };
+        let _no_step_under_way = self.steps.write();
+        // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
+        let _exclusive = self.lifecycle.write();
         self.pool.close_all();
         let stored = self.clock.close();
         self.catalog.close();

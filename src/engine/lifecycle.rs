@@ -18,6 +18,7 @@ use crate::tenant::open::{Owner, Tenant};
 
 impl Inner {
     pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+        let _under_way = self.steps.read();
         {
             let _exclusive = self.lifecycle.write();
             self.catalog.begin_provision(act, tenant, record)?;
@@ -49,6 +50,7 @@ impl Inner {
     }
 
     pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId) -> Result<()> {
+        let _under_way = self.steps.read();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();
             let record = self.catalog.begin_purge(act, tenant)?;
@@ -56,6 +58,8 @@ impl Inner {
             slot.state.end();
             (record, slot)
         };
+        // Whoever purges at the same time waits, and then finds the files gone and the row with them.
+        let _alone = slot.purge.lock();
         slot.end();
         self.destroy_files(&record)?;
         let _exclusive = self.lifecycle.write();

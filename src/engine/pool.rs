@@ -14,6 +14,8 @@ use crate::tenant::open::Tenant;
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) state: Arc<TenantState>,
+    /// Held by whoever destroys the tenant's files.
+    pub(crate) purge: Mutex<()>,
     file: Mutex<File>,
 }
 
@@ -57,7 +59,10 @@ pub(crate) struct Pool {
 impl Pool {
     /// The slot of an incarnation that is in service.
     pub(crate) fn slot(&self, incarnation: Incarnation) -> Arc<Slot> {
-        let new = || Arc::new(Slot { state: TenantState::active(), file: Mutex::new(File::Closed) });
+        let new = || {
+            let (state, purge, file) = (TenantState::active(), Mutex::new(()), Mutex::new(File::Closed));
+            Arc::new(Slot { state, purge, file })
+        };
         self.slots.lock().entry(incarnation).or_insert_with(new).clone()
     }
 

@@ -63,12 +63,13 @@ pub(super) fn append<O>(
     transaction: &WriteTransaction,
     facts: &mut Facts,
     proof: &Proof<'_, O>,
+    at: Timestamp,
     action: AuditAction,
     area: &Area,
     key: &str,
 ) -> Result<()> {
     let entry = AuditEntry {
-        at: proof.at(),
+        at,
         user: proof.user().clone(),
         action,
         namespace: area.namespace.clone(),

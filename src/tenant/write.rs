@@ -9,6 +9,7 @@ use super::open::Tenant;
 use super::usage::Facts;
 use super::user::{self, UserNumber};
 use crate::access::gate::{Delete, Operation, Proof, Write};
+use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{MemoryId, RowId, check_key};
 use crate::index::vector::UnitVector;
@@ -70,9 +71,9 @@ impl Tenant {
     ) -> Result<R> {
         self.database.write(|transaction| {
             // The writer may have waited for its turn while an operator stopped the tenant.
-            proof.still_good()?;
+            let at = proof.turn()?;
             let facts = Facts::read(&transaction.open_table(META)?)?;
-            let mut change = Change { transaction, facts };
+            let mut change = Change { transaction, facts, at };
             let answer = work(&mut change)?;
             change.facts.write(transaction)?;
             Ok(answer)
@@ -84,6 +85,8 @@ impl Tenant {
 struct Change<'txn> {
     transaction: &'txn WriteTransaction,
     facts: Facts,
+    /// When its turn came.
+    at: Timestamp,
 }
 
 impl Change<'_> {
@@ -91,7 +94,7 @@ impl Change<'_> {
         self.begin_step()?;
         let (transaction, facts) = (self.transaction, &mut self.facts);
         let dimensions = draft.vector.as_ref().map(UnitVector::dimensions);
-        let place = namespace::find_or_add(transaction, facts, author, area, dimensions, proof.at())?;
+        let place = namespace::find_or_add(transaction, facts, author, area, dimensions, self.at)?;
         let (row, before) = match find_row(transaction, place, &draft.key)? {
             Some(row) => (row, Some(take_memory(transaction, place, row)?)),
             None => (new_row(transaction, facts, place, &draft.key)?, None),
@@ -108,8 +111,8 @@ impl Change<'_> {
             metadata: draft.metadata.clone(),
             has_vector: draft.vector.is_some(),
             author: author.0,
-            created_at: before.as_ref().map_or(proof.at(), |before| before.created_at),
-            updated_at: proof.at(),
+            created_at: before.as_ref().map_or(self.at, |before| before.created_at),
+            updated_at: self.at,
             version: before.as_ref().map_or(0, |before| before.version).saturating_add(1),
             bytes: draft.bytes,
         };
@@ -120,7 +123,7 @@ impl Change<'_> {
         let record = codec::encode(&stored)?;
         transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
         self.set_vector(place, row, draft.vector.as_ref())?;
-        audit::append(transaction, &mut self.facts, proof, AuditAction::Put, area, &draft.key)?;
+        audit::append(transaction, &mut self.facts, proof, self.at, AuditAction::Put, area, &draft.key)?;
         Ok(PutOutcome { id, created: before.is_none(), version: stored.version })
     }
 
@@ -133,7 +136,7 @@ impl Change<'_> {
         transaction.open_table(MEMORY_KEYS)?.remove(place.text_key(key).as_slice())?;
         self.facts.count_out(&before)?;
         self.set_vector(place, row, None)?;
-        audit::append(transaction, &mut self.facts, proof, AuditAction::Delete, area, key)
+        audit::append(transaction, &mut self.facts, proof, self.at, AuditAction::Delete, area, key)
     }
 
     /// Every changed memory has a sequence of its own, and with it at most one row in the vector log. So removing

@@ -1,0 +1,556 @@
+//! One table: every public operation of the handles against every situation that must stop or confine it.
+//!
+//! The table is held against the source, so that an operation without a row does not go unnoticed.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use support::sim_disk::SimDisk;
+use support::world::World;
+use syn::visit::{self, Visit};
+use watertight::{
+    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, Recall, Result, Scopes, TenantHandle, TenantId,
+    TenantSpec, TestClock, Timestamp, VerifiedIdentity,
+};
+
+/// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
+/// what they remember must not carry them past the gate.
+struct Hands {
+    tenant: TenantHandle,
+    shared: Memories,
+    private: Memories,
+    audit: Audit,
+}
+
+impl Hands {
+    fn new(tenant: TenantHandle) -> Result<Self> {
+        let (shared, private, audit) = (tenant.memories("notes")?, tenant.private("notes")?, tenant.audit());
+        Ok(Self { tenant, shared, private, audit })
+    }
+}
+
+/// What an operation answered, as text in which every returned value can be seen.
+type Fingerprint = String;
+
+fn print(answer: Result<impl Debug>) -> Result<Fingerprint> {
+    answer.map(|value| format!("{value:?}"))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Situation {
+    Own,
+    /// The same user name in another tenant, where the same namespaces and keys exist.
+    OtherTenant,
+    /// Another user of the same tenant, with a private namespace of the same name.
+    OtherUser,
+    /// Every scope but the one the operation needs.
+    WithoutScope,
+    Suspended,
+    Expired,
+    Purged,
+    /// Purged and provisioned again under the same name: the handle and the identity from before.
+    RecreatedOld,
+    /// The same: a new identity.
+    RecreatedNew,
+    Closed,
+}
+use Situation::*;
+
+const SITUATIONS: [Situation; 10] =
+    [Own, OtherTenant, OtherUser, WithoutScope, Suspended, Expired, Purged, RecreatedOld, RecreatedNew, Closed];
+
+#[derive(Clone, Copy, Debug)]
+enum Expect {
+    /// It answers, and the answer has this text.
+    Says(&'static str),
+    /// It is refused.
+    No(ErrorKind),
+}
+use Expect::{No, Says};
+
+const ABSENT: Expect = No(ErrorKind::NotFound);
+const STOPPED: Expect = No(ErrorKind::Unavailable);
+const EXPIRED: Expect = No(ErrorKind::Unauthenticated);
+
+struct Row {
+    /// `Type::method`, as the source has it.
+    method: &'static str,
+    needs: Scopes,
+    changes: bool,
+    run: fn(&Hands) -> Result<Fingerprint>,
+    /// In the order of `SITUATIONS`.
+    expected: [Expect; 10],
+}
+
+fn read(method: &'static str, run: fn(&Hands) -> Result<Fingerprint>, expected: [Expect; 10]) -> Row {
+    Row { method, needs: Scopes::READ, changes: false, run, expected }
+}
+
+fn audit(method: &'static str, run: fn(&Hands) -> Result<Fingerprint>, expected: [Expect; 10]) -> Row {
+    Row { method, needs: Scopes::ADMIN, changes: false, run, expected }
+}
+
+fn change(method: &'static str, needs: Scopes, run: fn(&Hands) -> Result<Fingerprint>, expected: [Expect; 10]) -> Row {
+    Row { method, needs, changes: true, run, expected }
+}
+
+fn question() -> Recall {
+    Recall::vector(&[1.0, 0.0, 0.0]).top(100)
+}
+
+fn new_memory(key: &str) -> Memory {
+    Memory::new(key).text("new").vector(vec![0.0, 0.0, 1.0])
+}
+
+/// The table. `seed` makes what it speaks of.
+#[rustfmt::skip]
+fn table() -> Vec<Row> {
+    vec![
+        //                                                            own                   other tenant          other user            no scope suspended expired purged  re-created: old, new              closed
+        read("TenantHandle::usage", |h| print(h.tenant.usage()),      [Says("memories: 8"), Says("memories: 9"), Says("memories: 8"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: 0"), STOPPED]),
+        read("Memories::get", |h| print(h.shared.get("k")),           [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Memories::get", |h| print(h.shared.get("only zoo")),    [ABSENT,              Says("zoo shared"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Memories::get", |h| print(h.private.get("k")),          [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Memories::get", |h| print(h.private.get("only alice")), [Says("acme alice"),  Says("zoo alice"),   ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Memories::list", |h| print(h.shared.list(&List::new().limit(1))),
+                                                                      [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: []"), STOPPED]),
+        read("Memories::list", |h| print(h.private.list(&List::new())),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: []"), STOPPED]),
+        read("Memories::recall", |h| print(h.shared.recall(&question())),
+                                                                      [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        read("Memories::recall", |h| print(h.private.recall(&question())),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("only alice"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 8"),  Says("entries: 9"),  Says("entries: 8"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
+        change("Memories::put", Scopes::WRITE, |h| print(h.shared.put(new_memory("k"))),
+                                                                      [Says("version: 2"),  Says("version: 2"),  Says("version: 2"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::put", Scopes::WRITE, |h| print(h.shared.put(new_memory("only zoo"))),
+                                                                      [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::put", Scopes::WRITE, |h| print(h.private.put(new_memory("only alice"))),
+                                                                      [Says("version: 2"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("k")),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("only zoo")),
+                                                                      [ABSENT,              Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::delete", Scopes::DELETE, |h| print(h.private.delete("only alice")),
+                                                                      [Says("()"),          Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+    ]
+}
+
+/// Public methods of the handles that need no row, and why.
+const NO_OPERATION: [(&str, &str); 9] = [
+    ("Engine::tenant", "the way in: every situation goes through it"),
+    ("TenantHandle::id", "names the tenant of the caller's own identity"),
+    ("TenantHandle::user", "names the user of the caller's own identity"),
+    ("TenantHandle::scopes", "what the caller's own identity was given"),
+    ("TenantHandle::memories", "only names a namespace, which need not exist"),
+    ("TenantHandle::private", "only names a namespace, which need not exist"),
+    ("TenantHandle::audit", "only names the trail"),
+    ("Memories::namespace", "what the caller named"),
+    ("Memories::is_private", "what the caller named"),
+];
+
+struct Scene {
+    world: World,
+    clock: Arc<TestClock>,
+}
+
+impl Scene {
+    /// Two tenants with two users each and the same namespaces and keys; the texts say whose they are.
+    fn new() -> Self {
+        let clock = TestClock::at(Timestamp::from_seconds(1_800_000_000));
+        let world = World::with_clock(Path::new("/data"), Arc::new(SimDisk::new(1)), clock.clone()).unwrap();
+        let scene = Self { world, clock };
+        for tenant in ["acme", "zoo"] {
+            scene.world.provision(tenant).unwrap();
+            scene.seed(tenant);
+        }
+        scene
+    }
+
+    fn seed(&self, tenant: &str) {
+        let (alice, bob) = (self.hands(tenant, "alice"), self.hands(tenant, "bob"));
+        let put = |memories: &Memories, whose: &str, keys: &[&str]| {
+            for (at, key) in (1_u8..).zip(keys) {
+                let memory = Memory::new(*key).text(format!("{tenant} {whose}"));
+                memories.put(memory.vector(vec![1.0, f32::from(at), 0.0])).unwrap();
+            }
+        };
+        let only_zoo = if tenant == "zoo" { &["only zoo"][..] } else { &[] };
+        put(&alice.shared, "shared", &["k", "l", "m"]);
+        put(&alice.shared, "shared", only_zoo);
+        put(&alice.private, "alice", &["k", "l", "only alice"]);
+        put(&bob.private, "bob", &["k", "l"]);
+    }
+
+    fn hands(&self, tenant: &str, user: &str) -> Hands {
+        Hands::new(self.world.handle(tenant, user).unwrap()).unwrap()
+    }
+
+    fn identity(&self) -> VerifiedIdentity {
+        self.world.identity("acme", "alice", Scopes::ALL)
+    }
+
+    fn enter(&self, identity: &VerifiedIdentity) -> Result<Hands> {
+        self.world.engine.tenant(identity).and_then(Hands::new)
+    }
+
+    fn purge(&self, tenant: &str) {
+        self.world.operator().purge(&TenantId::new(tenant).unwrap()).unwrap();
+    }
+
+    /// Everything that can be read of a tenant, byte for byte.
+    fn everything(&self, tenant: &str) -> Vec<Fingerprint> {
+        let mut found = Vec::new();
+        for user in ["alice", "bob"] {
+            let hands = self.hands(tenant, user);
+            found.extend(table().iter().filter(|row| !row.changes).map(|row| match (row.run)(&hands) {
+                Ok(answer) => answer,
+                Err(error) => format!("{error:?}"),
+            }));
+        }
+        found
+    }
+
+    /// Brings the situation about and gives every door that the caller may try.
+    fn doors(&self, situation: Situation, needs: Scopes) -> Vec<Result<Hands>> {
+        let identity = self.identity();
+        let live = self.enter(&identity).unwrap();
+        for row in table().iter().filter(|row| !row.changes) {
+            // Fills every cache that a small handle has.
+            let _ = (row.run)(&live);
+        }
+        let acme = TenantId::new("acme").unwrap();
+        match situation {
+            Own => vec![Ok(live)],
+            OtherTenant => vec![Ok(self.hands("zoo", "alice"))],
+            OtherUser => vec![Ok(self.hands("acme", "bob"))],
+            WithoutScope => {
+                let rest = [Scopes::READ, Scopes::WRITE, Scopes::DELETE, Scopes::ADMIN];
+                let rest = rest.into_iter().filter(|scope| *scope != needs).fold(Scopes::NONE, |all, one| all | one);
+                [rest, Scopes::NONE].map(|scopes| self.enter(&self.world.identity("acme", "alice", scopes))).into()
+            }
+            Suspended => {
+                self.world.operator().suspend(&acme).unwrap();
+                vec![Ok(live), self.enter(&identity), self.enter(&self.identity())]
+            }
+            Expired => {
+                self.clock.set(identity.expires_at());
+                vec![Ok(live), self.enter(&identity)]
+            }
+            Purged => {
+                self.purge("acme");
+                vec![Ok(live), self.enter(&identity), self.enter(&self.identity())]
+            }
+            RecreatedOld => {
+                self.purge("acme");
+                self.world.provision("acme").unwrap();
+                let doors = vec![Ok(live), self.enter(&identity)];
+                self.seed("acme");
+                doors
+            }
+            RecreatedNew => {
+                self.purge("acme");
+                self.world.provision("acme").unwrap();
+                vec![self.enter(&self.identity())]
+            }
+            Closed => {
+                self.world.engine.close().unwrap();
+                vec![Ok(live), self.enter(&identity)]
+            }
+        }
+    }
+}
+
+/// Texts of others that no answer in this situation may have.
+fn foreign(situation: Situation) -> &'static [&'static str] {
+    match situation {
+        OtherTenant => &["acme", "zoo bob"],
+        OtherUser => &["zoo", "acme alice"],
+        _ => &["zoo", "acme bob"],
+    }
+}
+
+fn run_column(situation: Situation) {
+    for row in table() {
+        let scene = Scene::new();
+        let before = scene.everything("acme");
+        for door in scene.doors(situation, row.needs) {
+            let answer = door.and_then(|hands| (row.run)(&hands));
+            let place = || format!("{} in {situation:?}: {answer:?}", row.method);
+            match (row.expected[situation as usize], &answer) {
+                (Says(text), Ok(said)) => assert!(said.contains(text), "no {text:?} from {}", place()),
+                (No(kind), Err(error)) => assert_eq!(error.kind(), kind, "{}", place()),
+                (expected, _) => panic!("{expected:?} expected from {}", place()),
+            }
+            let said = match &answer {
+                Ok(said) => said.clone(),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            for text in foreign(situation) {
+                assert!(!said.contains(text), "{text:?} of another in {}", place());
+            }
+        }
+        // What was refused has changed nothing.
+        if let Suspended = situation {
+            scene.world.operator().resume(&TenantId::new("acme").unwrap()).unwrap();
+        }
+        if let WithoutScope | Suspended | Expired = situation {
+            assert_eq!(scene.everything("acme"), before, "{} in {situation:?}", row.method);
+        }
+    }
+}
+
+macro_rules! columns {
+    ($($name:ident: $($situation:ident),+;)*) => {$(
+        #[test]
+        fn $name() {
+            for situation in [$($situation),+] {
+                run_column(situation);
+            }
+        }
+    )*
+        #[test]
+        fn every_situation_is_run() {
+            let run = [$($($situation as usize),+),*];
+            assert_eq!(run.to_vec(), SITUATIONS.map(|situation| situation as usize).to_vec());
+        }
+    };
+}
+columns! {
+    each_tenant_and_user_sees_its_own: Own, OtherTenant, OtherUser;
+    without_its_scope_an_operation_finds_nothing: WithoutScope;
+    a_suspended_tenant_serves_nothing: Suspended;
+    an_expired_identity_does_nothing: Expired;
+    a_purged_tenant_is_gone: Purged;
+    a_tenant_created_again_is_another_one: RecreatedOld, RecreatedNew;
+    a_closed_engine_serves_nothing: Closed;
+}
+
+/// Everything another tenant can do that might show elsewhere. `round` makes different changes each time.
+fn heavy_changes(scene: &Scene, round: usize) {
+    let (alice, bob) = (scene.hands("zoo", "alice"), scene.hands("zoo", "bob"));
+    for number in 0..40 {
+        let key = format!("key {round} {number}");
+        // Nearer to the question than anything of acme.
+        let memory = || Memory::new(&key).text("zoo".repeat(number * 50)).vector(vec![1.0, 0.0, number as f32 / 1e6]);
+        alice.shared.put(memory()).unwrap();
+        bob.private.put(memory()).unwrap();
+        if number % 3 == 0 {
+            alice.shared.delete(&key).unwrap();
+        }
+        alice.tenant.memories(&format!("namespace-{number}")).unwrap().put(Memory::new("k")).unwrap();
+    }
+    let _ = alice.shared.delete("k");
+    alice.shared.recall(&question()).unwrap();
+    let zoo = TenantId::new("zoo").unwrap();
+    scene.world.operator().suspend(&zoo).unwrap();
+    scene.world.operator().resume(&zoo).unwrap();
+    scene.purge("zoo");
+    scene.world.provision("zoo").unwrap();
+    scene.seed("zoo");
+}
+
+#[test]
+fn nothing_read_in_one_tenant_depends_on_another() {
+    let scene = Scene::new();
+    let before = scene.everything("acme");
+    for round in 0..2 {
+        heavy_changes(&scene, round);
+        assert_eq!(scene.everything("acme"), before);
+    }
+    scene.purge("zoo");
+    assert_eq!(scene.everything("acme"), before);
+}
+
+#[test]
+fn nothing_read_in_one_tenant_depends_on_another_while_that_changes() {
+    let scene = Scene::new();
+    let before = scene.everything("acme");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| heavy_changes(&scene, 0));
+        while !writer.is_finished() {
+            assert_eq!(scene.everything("acme"), before);
+        }
+    });
+    assert_eq!(scene.everything("acme"), before);
+}
+
+#[test]
+fn no_change_in_one_tenant_shows_in_another() {
+    let scene = Scene::new();
+    let before = scene.everything("zoo");
+    let acme = scene.hands("acme", "alice");
+    for row in table().iter().filter(|row| row.changes) {
+        let _ = (row.run)(&acme);
+        assert_eq!(scene.everything("zoo"), before, "{}", row.method);
+    }
+    let id = TenantId::new("acme").unwrap();
+    scene.world.operator().suspend(&id).unwrap();
+    assert_eq!(scene.everything("zoo"), before);
+    scene.purge("acme");
+    assert_eq!(scene.everything("zoo"), before);
+}
+
+#[test]
+fn no_change_in_a_private_namespace_shows_in_another_users() {
+    let scene = Scene::new();
+    let private = |hands: &Hands| {
+        let list = print(hands.private.list(&List::new())).unwrap();
+        (list, print(hands.private.recall(&question())).unwrap(), print(hands.private.get("k")).unwrap())
+    };
+    let (alice, bob) = (scene.hands("acme", "alice"), scene.hands("acme", "bob"));
+    let before = private(&alice);
+    for number in 0..20 {
+        bob.private.put(Memory::new(format!("{number}")).vector(vec![1.0, 0.0, 0.0])).unwrap();
+    }
+    bob.private.delete("k").unwrap();
+    bob.private.put(Memory::new("l").text("changed")).unwrap();
+    bob.shared.put(Memory::new("k").text("changed")).unwrap();
+    assert_eq!(private(&alice), before);
+}
+
+#[test]
+fn foreign_absent_and_forbidden_are_one_error() {
+    let scene = Scene::new();
+    let alice = scene.hands("acme", "alice");
+    let nobody = Hands::new(scene.world.engine.tenant(&scene.world.identity("acme", "carol", Scopes::NONE)).unwrap());
+    let nobody = nobody.unwrap();
+    let elsewhere = alice.tenant.memories("elsewhere").unwrap();
+    type Try<'a> = &'a dyn Fn(&Memories, &str) -> Result<()>;
+    let get: Try<'_> = &|memories, key| memories.get(key).map(|_| ());
+    let delete: Try<'_> = &|memories, key| memories.delete(key);
+    let bobs_own = "l";
+    scene.hands("acme", "alice").private.delete(bobs_own).unwrap();
+    for run in [get, delete] {
+        let errors: Vec<Error> = [
+            ("absent", run(&alice.shared, "no such key")),
+            ("another tenant's", run(&alice.shared, "only zoo")),
+            ("another user's", run(&alice.private, bobs_own)),
+            ("private, asked for in shared", run(&alice.shared, "only alice")),
+            ("no such namespace", run(&elsewhere, "k")),
+            ("forbidden and there", run(&nobody.shared, "k")),
+            ("forbidden and absent", run(&nobody.shared, "no such key")),
+        ]
+        .into_iter()
+        .map(|(what, answer)| answer.expect_err(what))
+        .collect();
+        for error in &errors {
+            assert_eq!(error, &errors[0]);
+            assert_eq!(error.to_string(), "not found");
+            assert_eq!((error.kind(), error.retry_after()), (ErrorKind::NotFound, None));
+        }
+    }
+}
+
+#[test]
+fn tenants_that_are_absent_foreign_or_from_before_are_one_error() {
+    let scene = Scene::new();
+    let from_before = scene.identity();
+    scene.purge("acme");
+    scene.world.provision("acme").unwrap();
+    let other = TenantSpec::new("theirs").unwrap().trusts(Issuer::new("https://login.example.org/").unwrap());
+    scene.world.operator().provision(other).unwrap();
+    let nobodys = TenantSpec::new("nobodys").unwrap();
+    scene.world.operator().provision(nobodys).unwrap();
+    let absent = scene.world.handle("absent", "alice").unwrap_err();
+    assert_eq!(absent.to_string(), "not found");
+    for (what, answer) in [
+        ("trusts another issuer", scene.world.handle("theirs", "alice")),
+        ("trusts nobody", scene.world.handle("nobodys", "alice")),
+        ("an identity from before", scene.world.engine.tenant(&from_before)),
+    ] {
+        assert_eq!(answer.expect_err(what), absent, "{what}");
+    }
+}
+
+/// The public methods of the handles, and what the source hides from this test.
+#[derive(Default)]
+struct Surface {
+    in_handles: bool,
+    types: BTreeSet<String>,
+    methods: BTreeSet<String>,
+    traits: BTreeSet<String>,
+    macros: usize,
+}
+
+impl<'ast> Visit<'ast> for Surface {
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        if self.in_handles && matches!(item.vis, syn::Visibility::Public(_)) {
+            self.types.insert(item.ident.to_string());
+        }
+    }
+
+    fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
+        self.macros += usize::from(self.in_handles);
+        visit::visit_item_macro(self, item);
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        let syn::Type::Path(path) = &*item.self_ty else { return };
+        let name = path.path.segments.last().unwrap().ident.to_string();
+        if !self.in_handles && !self.types.contains(&name) {
+            return;
+        }
+        if let Some((_, path, _)) = &item.trait_ {
+            self.traits.insert(format!("{} for {name}", path.segments.last().unwrap().ident));
+            return;
+        }
+        for part in &item.items {
+            match part {
+                syn::ImplItem::Fn(method) if matches!(method.vis, syn::Visibility::Public(_)) => {
+                    self.methods.insert(format!("{name}::{}", method.sig.ident));
+                }
+                syn::ImplItem::Macro(_) => self.macros += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_public_method_of_a_handle_has_a_row_or_a_reason() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let handles = source.join("handle");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let mut surface = Surface::default();
+    // The handles' own folder first: it names the types whose impl blocks are then looked for everywhere.
+    files.sort_by_key(|path| !path.starts_with(&handles));
+    for path in &files {
+        surface.in_handles = path.starts_with(&handles);
+        surface.visit_file(&syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap());
+    }
+    assert!(surface.types.contains("TenantHandle") && surface.methods.contains("Memories::put"), "nothing was read");
+    assert_eq!(surface.macros, 0, "a macro may make methods that this test does not see");
+    let traits: Vec<_> = surface.traits.iter().filter(|name| !name.starts_with("Debug for ")).collect();
+    assert!(traits.is_empty(), "methods of {traits:?} need rows, which this test does not look for");
+
+    let rows: BTreeSet<_> = table().iter().map(|row| row.method.to_owned()).collect();
+    let excused: BTreeSet<_> = NO_OPERATION.iter().map(|(method, _)| (*method).to_owned()).collect();
+    assert_eq!(excused.len(), NO_OPERATION.len(), "an excuse is given twice");
+    assert!(NO_OPERATION.iter().all(|(_, reason)| !reason.is_empty()));
+    let both: Vec<_> = rows.intersection(&excused).collect();
+    assert!(both.is_empty(), "{both:?} have rows and excuses");
+    let listed: BTreeSet<_> = rows.union(&excused).cloned().collect();
+    let missing: Vec<_> = surface.methods.difference(&listed).collect();
+    assert!(missing.is_empty(), "{missing:?} have no row in the table");
+    let stale: Vec<_> = listed.difference(&surface.methods).collect();
+    assert!(stale.is_empty(), "{stale:?} are not in the source any more");
+}
