@@ -125,7 +125,9 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("Memories::recall", |h| print(h.private.recall(&question())),
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
-        audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("only alice"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
+        audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("key: None"),     ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 8"),  Says("entries: 9"),  Says("entries: 8"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
         change("Memories::put", Scopes::WRITE, |h| print(h.shared.put(new_memory("k"))),
                                                                       [Says("version: 2"),  Says("version: 2"),  Says("version: 2"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
@@ -133,6 +135,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::put", Scopes::WRITE, |h| print(h.private.put(new_memory("only alice"))),
                                                                       [Says("version: 2"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::put_many", Scopes::WRITE, |h| print(h.shared.put_many(vec![new_memory("k"), new_memory("only zoo")])),
+                                                                      [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("k")),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("only zoo")),
@@ -140,6 +144,17 @@ fn table() -> Vec<Row> {
         change("Memories::delete", Scopes::DELETE, |h| print(h.private.delete("only alice")),
                                                                       [Says("()"),          Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
     ]
+}
+
+/// Handles move into threads and tasks.
+#[test]
+fn handles_are_send_sync_and_owned() {
+    fn moves<T: Clone + Send + Sync + 'static>() {}
+    moves::<watertight::Engine>();
+    moves::<TenantHandle>();
+    moves::<Memories>();
+    moves::<Audit>();
+    moves::<VerifiedIdentity>();
 }
 
 /// Public methods of the handles that need no row, and why.

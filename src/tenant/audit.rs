@@ -47,8 +47,9 @@ pub struct AuditEntry {
     pub namespace: Namespace,
     /// Whether that is a private namespace of `user`.
     pub private: bool,
-    /// Which memory.
-    pub key: String,
+    /// Which memory. Absent where it is in a private namespace of a user who is not the reader: the trail says that
+    /// something was done, not what that user calls it.
+    pub key: Option<String>,
     /// How it ended.
     pub outcome: AuditOutcome,
 }
@@ -74,7 +75,7 @@ pub(super) fn append<O>(
         action,
         namespace: area.namespace.clone(),
         private: area.private,
-        key: key.to_owned(),
+        key: Some(key.to_owned()),
         outcome: AuditOutcome::Done,
     };
     chain::append(&mut transaction.open_table(AUDIT)?, &mut facts.audit, &entry)
@@ -82,10 +83,17 @@ pub(super) fn append<O>(
 
 impl Tenant {
     /// Up to `limit` entries from the given number on; the first entry is 1.
-    pub(crate) fn audit_entries(&self, _proof: &Proof<'_, Admin>, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
+    pub(crate) fn audit_entries(&self, proof: &Proof<'_, Admin>, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
         self.database.read(|tables| {
-            let rows = tables.audit.range(from..)?;
-            rows.take(limit.min(LIST_PAGE_MAX)).map(|row| chain::entry(row?.1.value())).collect()
+            let rows = tables.audit.range(from..)?.take(limit.min(LIST_PAGE_MAX));
+            rows.map(|row| {
+                let mut entry: AuditEntry = chain::entry(row?.1.value())?;
+                if entry.private && entry.user != *proof.user() {
+                    entry.key = None;
+                }
+                Ok(entry)
+            })
+            .collect()
         })
     }
 
