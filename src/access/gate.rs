@@ -21,17 +21,27 @@ pub(crate) struct TenantState(AtomicU8);
 const ACTIVE: u8 = 0;
 const SUSPENDED: u8 = 1;
 const GONE: u8 = 2;
+const CLOSED: u8 = 3;
 
 impl TenantState {
     pub(crate) fn active() -> Arc<Self> {
         Arc::new(Self(AtomicU8::new(ACTIVE)))
     }
 
-    /// Stops or resumes all handles from their next operation on. A tenant that is gone stays gone.
+    /// Stops or resumes all handles from their next operation on.
     pub(crate) fn set_suspended(&self, suspended: bool) {
-        let to = if suspended { SUSPENDED } else { ACTIVE };
-        let step = |from| (from != GONE).then_some(to);
-        // Nothing to do when it is gone already.
+        self.step(if suspended { SUSPENDED } else { ACTIVE });
+    }
+
+    /// The engine is closed.
+    pub(crate) fn close(&self) {
+        self.step(CLOSED);
+    }
+
+    /// A tenant that is gone stays gone, and one of a closed engine closed.
+    fn step(&self, to: u8) {
+        let step = |from| (from == ACTIVE || from == SUSPENDED).then_some(to);
+        // Nothing to do when it has ended already.
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
     }
 
@@ -44,6 +54,7 @@ impl TenantState {
         match self.0.load(Ordering::SeqCst) {
             ACTIVE => Ok(()),
             SUSPENDED => Err(Reason::TenantSuspended.into()),
+            CLOSED => Err(Reason::Closed.into()),
             _ => Err(Error::not_found()),
         }
     }
@@ -103,12 +114,21 @@ impl Gate {
         Self { identity, scopes, state, clock }
     }
 
+    /// Leave for one operation of kind `O`.
+    ///
+    /// # Errors
+    /// As for [`Gate::check`].
+    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+        self.check(O::NEEDS)?;
+        Ok(Proof { gate: self, operation: PhantomData })
+    }
+
     /// Checks tenant state and incarnation, then expiry, then scope.
     ///
     /// # Errors
     /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
-    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+    pub(crate) fn check(&self, needed: Scopes) -> Result<()> {
         let at = self.clock.now();
         let state = self.state.check();
         if at >= self.identity.expires_at() {
@@ -116,10 +136,10 @@ impl Gate {
             return Err(Reason::IdentityExpired.into());
         }
         state?;
-        if !self.scopes.contains(O::NEEDS) {
+        if !self.scopes.contains(needed) {
             return Err(Error::not_found());
         }
-        Ok(Proof { gate: self, operation: PhantomData })
+        Ok(())
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

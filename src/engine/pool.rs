@@ -78,6 +78,7 @@ impl Pool {
     pub(crate) fn close_all(&self) {
         let slots: Vec<_> = self.slots.lock().drain().map(|(_, slot)| slot).collect();
         for slot in slots {
+            slot.state.close();
             slot.end();
         }
     }
