@@ -27,17 +27,25 @@ impl Inner {
             let _exclusive = self.lifecycle.write();
             self.catalog.finish_provision(tenant, record.incarnation)
         });
-        if made.is_err() {
-            // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
-            let undone = self.destroy_files(record).and_then(|()| {
-                let _exclusive = self.lifecycle.write();
-                self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
-            });
-            if let Err(error) = undone {
-                tracing::warn!(kind = ?error.kind(), "a failed provisioning could not be undone yet");
+        let Err(error) = made else { return Ok(()) };
+        match self.catalog.tenant(tenant) {
+            Ok(Some(found)) if found.incarnation == record.incarnation && found.status == TenantStatus::Active => {
+                // The last commit is there although it failed.
+                return Ok(());
             }
+            Ok(_) => {}
+            // Which of the two it is cannot be known, and a tenant in service must keep its files.
+            Err(_) => return Err(error),
         }
-        made
+        // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
+        let undone = self.destroy_files(record).and_then(|()| {
+            let _exclusive = self.lifecycle.write();
+            self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
+        });
+        if let Err(error) = undone {
+            tracing::warn!(kind = ?error.kind(), "a failed provisioning could not be undone yet");
+        }
+        Err(error)
     }
 
     pub(super) fn set_suspended(&self, act: Act<'_>, tenant: &TenantId, suspended: bool) -> Result<TenantRecord> {

@@ -55,6 +55,8 @@ struct Sealed {
 struct Header {
     page: Box<[u8; PAGE_BYTES]>,
     counter: u64,
+    /// Logical length when the page was last written. The file may have grown since, and the copies must agree.
+    len: u64,
     /// The copy that holds the last synced header.
     durable: Copy,
     /// The other copy holds a newer header that is not synced yet.
@@ -97,6 +99,7 @@ impl PageFile {
         let header = Header {
             page: Box::new([0; PAGE_BYTES]),
             counter: 0,
+            len: 0,
             durable: Copy::Second,
             pending: false,
             mirrored: false,
@@ -140,7 +143,7 @@ impl PageFile {
             let why = if authentic { "cut short" } else { "no header copy authenticates" };
             return Err(damaged_file(why));
         };
-        let header = Header { page, counter: stamp.counter, durable, pending: false, mirrored };
+        let header = Header { page, counter: stamp.counter, len: stamp.logical_len, durable, pending: false, mirrored };
         Ok(Self::sealed(file, cipher, header, stamp.logical_len))
     }
 
@@ -193,6 +196,7 @@ impl Inner {
     /// Writes the header page with the next counter to the copy that is not durable.
     fn write_header(&self, sealed: &Sealed, header: &mut Header) -> io::Result<()> {
         header.counter = header.counter.checked_add(1).ok_or_else(|| damaged_file("its header counter is used up"))?;
+        header.len = sealed.len.load(Ordering::Acquire);
         header.pending = true;
         header.mirrored = false;
         self.write_copy(sealed, header, header.durable.other())
@@ -209,7 +213,7 @@ impl Inner {
     }
 
     fn write_copy(&self, sealed: &Sealed, header: &Header, copy: Copy) -> io::Result<()> {
-        let stamp = HeaderStamp { counter: header.counter, logical_len: sealed.len.load(Ordering::Acquire) };
+        let stamp = HeaderStamp { counter: header.counter, logical_len: header.len };
         let mut slot = Box::new([0; SLOT_BYTES]);
         sealed
             .cipher

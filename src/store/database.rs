@@ -106,7 +106,7 @@ impl<T: Tables> Database<T> {
 
     /// Opens a file that must exist: an empty or missing one is an error, never a new database.
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        let live = Live::open(&spec, false)?;
+        let live = Live::open(&spec, &Cell::new(false))?;
         Ok(Self { spec, writer: Mutex::new(()), state: RwLock::new(State::Open(live)) })
     }
 
@@ -159,8 +159,14 @@ impl<T: Tables> Database<T> {
         {
             let mut state = self.state.write();
             if let State::Ended { sync_failed } = *state {
-                *state = match Live::open(&self.spec, sync_failed) {
+                let sync_failed = Cell::new(sync_failed);
+                *state = match Live::open(&self.spec, &sync_failed) {
                     Ok(live) => State::Open(live),
+                    // It may pass: the next operation tries again.
+                    Err(error) if matches!(error.reason(), Reason::Io(_) | Reason::DiskFull) => {
+                        *state = State::Ended { sync_failed: sync_failed.get() };
+                        return Err(error);
+                    }
                     Err(error) => {
                         tracing::error!(reason = %error, "a file could not be opened again and is quarantined");
                         State::Quarantined(error)
@@ -188,7 +194,9 @@ impl<T: Tables> Database<T> {
 }
 
 impl<T: Tables> Live<T> {
-    fn open(spec: &FileSpec, after_failed_sync: bool) -> Result<Self> {
+    /// `sync_failed`: whether what the cache shows may be lost. Set when a sync fails on the way.
+    fn open(spec: &FileSpec, sync_failed: &Cell<bool>) -> Result<Self> {
+        let after_failed_sync = sync_failed.get();
         shielded(|| {
             if !file_exists(&*spec.disk, &spec.path)? {
                 return Err(Reason::DamagedFile("missing").into());
@@ -200,8 +208,8 @@ impl<T: Tables> Live<T> {
             if after_failed_sync {
                 // Pages of the failed sync look clean to the kernel and are only in its cache. What other writes
                 // left dirty is written first, then the cache must be seen to be empty.
-                let settled = file.sync().is_ok() && file.evict()?;
-                if !settled {
+                file.sync()?;
+                if !file.evict()? {
                     return Err(Reason::Quarantined.into());
                 }
             }
@@ -209,12 +217,16 @@ impl<T: Tables> Live<T> {
                 Some(cipher) => PageFile::open(file, cipher).map_err(from_io)?,
                 None => PageFile::plain(file),
             };
-            if after_failed_sync {
-                file.rewrite_headers().map_err(from_io)?;
-            }
-            let redb = spec.builder().create_with_backend(file.clone())?;
-            let snapshot = RwLock::new(Arc::new(snapshot(&redb)?));
-            Ok(Self { snapshot, redb, file })
+            let opened = (|| {
+                if after_failed_sync {
+                    file.rewrite_headers().map_err(from_io)?;
+                }
+                let redb = spec.builder().create_with_backend(file.clone())?;
+                let snapshot = RwLock::new(Arc::new(snapshot(&redb)?));
+                Ok(Self { snapshot, redb, file: file.clone() })
+            })();
+            sync_failed.set(after_failed_sync || file.sync_failed());
+            opened
         })
     }
 
@@ -230,8 +242,13 @@ impl<T: Tables> Live<T> {
             let answer = match write(&transaction) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    transaction.abort()?;
-                    return Err(error);
+                    // After an I/O error the abort fails too, and says less.
+                    let aborted = transaction.abort();
+                    return Err(if ends_instance(&error) {
+                        error
+                    } else {
+                        aborted.map_or_else(Error::from, |()| error)
+                    });
                 }
             };
             committing.set(true);
