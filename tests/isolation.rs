@@ -137,6 +137,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("version: 2"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::put_many", Scopes::WRITE, |h| print(h.shared.put_many(vec![new_memory("k"), new_memory("only zoo")])),
                                                                       [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::put_many", Scopes::WRITE, |h| print(h.private.put_many(vec![new_memory("only alice")])),
+                                                                      [Says("version: 2"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("k")),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("only zoo")),

@@ -234,7 +234,9 @@ fn a_purge_ends_handles_for_ever_and_removes_every_file() {
     let live = scene.world.engine.tenant(&identity).unwrap();
     assert_all(&live, None);
     let notes = live.memories("notes").unwrap();
-    let incarnation = scene.world.operator().inspect(&id("acme")).unwrap().incarnation.to_string();
+    let acme = scene.world.operator().inspect(&id("acme")).unwrap().incarnation;
+    assert_eq!(kind(scene.world.operator().tombstone(acme)), ErrorKind::NotFound);
+    let incarnation = acme.to_string();
     let names_acme = |path: &PathBuf| path.to_string_lossy().contains(&incarnation);
     assert_eq!(with_both.iter().filter(|path| names_acme(path)).count(), 2, "a key and a data file");
 
@@ -256,7 +258,10 @@ fn a_purge_ends_handles_for_ever_and_removes_every_file() {
     }
     assert_all(&live, Some(ErrorKind::NotFound));
     assert_all(&zoo, None);
+    let tombstone = scene.world.operator().tombstone(acme).unwrap();
+    assert!(tombstone.tenant == id("acme") && tombstone.purged_at >= START);
     let scene = scene.reopened();
+    assert_eq!(scene.world.operator().tombstone(acme).unwrap(), tombstone);
     assert_eq!(scene.files(), left);
     assert_eq!(scene.world.operator().list(None, 10).unwrap().len(), 1);
 }
@@ -358,6 +363,7 @@ fn an_operator_expires() {
     let scene = Scene::new();
     let operator = scene.world.operator();
     scene.world.provision("acme").unwrap();
+    let incarnation = operator.inspect(&id("acme")).unwrap().incarnation;
     let kept = scene.world.authority.attest_operator("ops").unwrap();
     scene.clock.advance(Duration::from_secs(15 * 60 + 1));
     let refused = operator.list(None, 10).unwrap_err();
@@ -370,6 +376,7 @@ fn an_operator_expires() {
         operator.resume(&id("acme")),
         operator.purge(&id("acme")),
         operator.purge(&id("absent")),
+        operator.tombstone(incarnation).map(|_| ()),
         operator.audit(1, 10).map(|_| ()),
         operator.verify_audit().map(|_| ()),
         scene.world.engine.operator(&kept).map(|_| ()),

@@ -419,6 +419,40 @@ fn every_limit_is_named_with_the_value_that_exceeds_it() {
 }
 
 #[test]
+fn a_batch_is_put_in_order_and_whole_or_not_at_all() {
+    let scene = Scene::new();
+    let notes = scene.notes();
+    let batch = |keys: &[&str]| keys.iter().map(|key| Memory::new(*key).vector(vec![1.0, 0.0])).collect::<Vec<_>>();
+    assert_eq!(notes.put_many(Vec::new()).unwrap(), []);
+    assert_eq!(scene.alice().usage().unwrap(), watertight::Usage::default());
+    let outcomes = notes.put_many(batch(&["a", "b", "a", "c"])).unwrap();
+    let told: Vec<_> = outcomes.iter().map(|outcome| (outcome.created, outcome.version)).collect();
+    assert_eq!(told, [(true, 1), (true, 1), (false, 2), (true, 1)]);
+    assert_eq!(outcomes[0].id, outcomes[2].id);
+    assert_eq!(keys(&paged(&notes, 2)), ["c", "b", "a"]);
+    let see = || {
+        let hits = notes.recall(&Recall::vector(&[1.0, 0.0]).top(100)).unwrap();
+        (paged(&notes, 2), hits, scene.alice().usage().unwrap(), scene.alice().audit().entries(1, 1_000).unwrap())
+    };
+    let before = see();
+    let (memories, hits, usage, entries) = &before;
+    assert_eq!((memories.len(), hits.len(), usage.memories, usage.vectors, entries.len()), (3, 3, 3, 3, 4));
+    assert_eq!(entries.iter().map(|entry| entry.key.as_deref().unwrap()).collect::<Vec<_>>(), ["a", "b", "a", "c"]);
+    // The last of each is refused: before the transaction, and in it.
+    for bad in [Memory::new(""), Memory::new("d").vector(vec![1.0; 3])] {
+        let mut memories = batch(&["a", "d", "e"]);
+        memories.push(bad);
+        assert_eq!(kind(notes.put_many(memories)), ErrorKind::InvalidInput);
+        assert_eq!(see(), before);
+    }
+    let refused = notes.put_many(vec![Memory::new("k"); 10_001]).unwrap_err();
+    assert_eq!(*refused.reason(), Reason::TooLarge { what: "batch", limit: 10_000, actual: 10_001 });
+    let refused = notes.put_many(vec![Memory::new("k").text("t".repeat(1 << 20)); 64]).unwrap_err();
+    assert_eq!(*refused.reason(), Reason::TooLarge { what: "batch bytes", limit: 64 << 20, actual: (64 << 20) + 64 });
+    assert_eq!(see(), before);
+}
+
+#[test]
 fn a_refused_put_makes_no_namespace_and_no_user() {
     let scene = Scene::new();
     let fresh = scene.alice().private("fresh").unwrap();
