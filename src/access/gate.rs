@@ -104,12 +104,21 @@ impl Gate {
         Self { identity, scopes, state, clock }
     }
 
-    /// Checks tenant state and incarnation, then expiry, then scope.
+    /// Leave for one operation of kind `O`.
+    ///
+    /// # Errors
+    /// As for [`Gate::check`].
+    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+        let at = self.check(O::NEEDS)?;
+        Ok(Proof { gate: self, at, operation: PhantomData })
+    }
+
+    /// Checks tenant state and incarnation, then expiry, then scope, and gives the time of the check.
     ///
     /// # Errors
     /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
-    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+    pub(crate) fn check(&self, needed: Scopes) -> Result<Timestamp> {
         let at = self.clock.now();
         let state = self.state.check();
         if at >= self.identity.expires_at() {
@@ -117,10 +126,10 @@ impl Gate {
             return Err(Reason::IdentityExpired.into());
         }
         state?;
-        if !self.scopes.contains(O::NEEDS) {
+        if !self.scopes.contains(needed) {
             return Err(Error::not_found());
         }
-        Ok(Proof { gate: self, at, operation: PhantomData })
+        Ok(at)
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

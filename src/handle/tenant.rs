@@ -130,6 +130,33 @@ impl TenantHandle {
         self.0.gate.scopes()
     }
 
+    /// Whether the handle could do this now: it passes the gate and does nothing else.
+    ///
+    /// Good for asking before work that would be in vain, such as computing an embedding. It promises nothing of
+    /// the operation that follows, which passes the gate again.
+    ///
+    /// ```
+    /// use watertight::*;
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root_key = RootKey::generate().unwrap();
+    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ))?;
+    /// let tenant = engine.tenant(&identity)?;
+    /// tenant.check(Scopes::READ)?;
+    /// assert_eq!(tenant.check(Scopes::READ | Scopes::WRITE).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when a scope is missing or the tenant is gone, `Unauthenticated` when the identity has expired,
+    /// `Unavailable` when the tenant is suspended.
+    pub fn check(&self, needed: Scopes) -> Result<()> {
+        self.0.gate.check(needed).map(drop)
+    }
+
     /// A namespace that all users of the tenant share. It is made by its first put.
     ///
     /// # Errors
