@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Bare, Effort, Files, RECORD_BYTES, Target, World, compare, contender, data, directory, key, load, memory};
+use support::{
+    Bare, Effort, Files, RECORD_BYTES, Target, World, compare, contender, data, directory, key, load, memory,
+};
 use watertight::disk::SystemDisk;
 use watertight::{Memories, Memory};
 
@@ -33,10 +35,10 @@ fn main() {
     // Every put replaces a memory: the files stay below the size at which commits change their mode.
     let next = AtomicUsize::new(0);
     let number = || next.fetch_add(1, Ordering::Relaxed) % rows;
-    let put = |notes: &Memories| drop(notes.put(memory(number())).unwrap());
+    let put = |notes: &Memories| notes.put(memory(number())).map(|_| ()).unwrap();
     let put_bare = || bare.put(&key(number()), &[1; RECORD_BYTES]);
     let text = "x".repeat(LARGE_TEXT_BYTES);
-    let put_large = |notes: &Memories| drop(notes.put(Memory::new("large").text(text.as_str())).unwrap());
+    let put_large = |notes: &Memories| notes.put(Memory::new("large").text(text.as_str())).map(|_| ()).unwrap();
 
     let mut group = criterion.benchmark_group("put");
     group.sample_size(10);

@@ -156,7 +156,7 @@ impl World {
     /// Opens or makes an engine in `directory`, its tenant, and a handle with every scope.
     pub fn open(directory: &Path, files: Files, cache_bytes: usize, disk: Arc<dyn Disk>) -> Self {
         let builder = Engine::builder(directory)
-            .root_key(RootKey::from_bytes([7; 32]).unwrap_or_else(|_| unreachable!()))
+            .root_key(RootKey::from_bytes(std::array::from_fn(|i| i as u8)).unwrap())
             .tenant_cache_bytes(cache_bytes)
             .danger()
             .disk(disk);
@@ -211,10 +211,8 @@ pub const BARE: redb::TableDefinition<'static, &str, &[u8]> = redb::TableDefinit
 impl Bare {
     pub fn new(rows: usize, cache_bytes: usize) -> Self {
         let directory = directory();
-        let database = redb::Builder::new()
-            .set_cache_size(cache_bytes)
-            .create(directory.path().join("bare.redb"))
-            .unwrap();
+        let database =
+            redb::Builder::new().set_cache_size(cache_bytes).create(directory.path().join("bare.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
         {
             let mut table = transaction.open_table(BARE).unwrap();
