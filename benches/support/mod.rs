@@ -97,11 +97,17 @@ pub fn measure(contenders: &mut [Contender<'_>], rounds: usize, batch: usize) ->
 pub enum Target {
     /// Ratio to the baseline, at most.
     Ratio(f64),
+    /// As `Ratio`, of durable commits: undecided where the baseline takes longer than [`SLOW_COMMIT_NANOSECONDS`].
+    Commit(f64),
     /// Nanoseconds, at most.
     Nanoseconds(f64),
     /// Nothing: for information.
     None,
 }
+
+/// The disk of an idle virtual machine completes a sync at its next timer tick, about 4 ms later. Both sides of a
+/// ratio then wait for the timer, and it reads 1.00 whatever they do.
+pub const SLOW_COMMIT_NANOSECONDS: f64 = 2e6;
 
 /// Measures the contenders side by side and prints each against the first, the baseline.
 ///
@@ -112,15 +118,22 @@ pub fn compare(title: &str, rounds: usize, batch: usize, contenders: Vec<(Conten
     println!("\n{title} ({rounds} interleaved rounds of {batch}, p50)");
     println!("  {:<58} {:>11} {:>7}  {:<12} ", "", "p50", "ratio", "target");
     let baseline = times[0].clone();
+    let is_slow = median(baseline.clone()) > SLOW_COMMIT_NANOSECONDS;
     for ((contender, target), times) in contenders.iter().zip(targets).zip(times) {
         let p50 = median(times.clone());
         let ratio = median(times.iter().zip(&baseline).map(|(time, base)| time / base).collect());
         let (text, met) = match target {
             Target::Ratio(most) => (format!("<= {most}x"), Some(ratio <= most)),
+            Target::Commit(most) => (format!("<= {most}x"), (!is_slow).then_some(ratio <= most)),
             Target::Nanoseconds(most) => (format!("< {most} ns"), Some(p50 < most)),
             Target::None => (String::new(), None),
         };
-        let word = met.map_or("", |met| if met { "met" } else { "missed" });
+        let word = match (target, met) {
+            (_, Some(true)) => "met",
+            (_, Some(false)) => "missed",
+            (Target::Commit(_), None) => "undecided: the disk's timer hides it",
+            _ => "",
+        };
         println!("  {:<58} {:>11} {ratio:>6.2}x  {text:<9} {word}", contender.name, readable(p50));
     }
 }
@@ -193,7 +206,7 @@ pub fn memory(number: usize) -> Memory {
 
 /// Makes an engine of `rows` memories at `directory` without waiting for the disk, and closes it.
 pub fn load(directory: &Path, files: Files, rows: usize) {
-    let world = World::open(directory, files, 64 << 20, Arc::new(UnsyncedDisk));
+    let world = World::open(directory, files, 64 << 20, unsynced());
     let notes = world.notes();
     for number in 0..rows {
         notes.put(memory(number)).unwrap();
@@ -264,7 +277,12 @@ impl Shuffled {
     }
 }
 
-/// The system's disk, except that nothing is synced: for loading fixtures only.
+/// A disk on which syncs cost nothing and do nothing: for fixtures, and to see a commit without its waiting.
+pub fn unsynced() -> Arc<dyn Disk> {
+    Arc::new(UnsyncedDisk)
+}
+
+/// The system's disk, except that nothing is synced.
 #[derive(Debug)]
 struct UnsyncedDisk;
 
