@@ -221,7 +221,7 @@ impl Xaes {
         aes.encrypt_block(&mut block);
         // Doubling in GF(2^128), without a branch on the key.
         let doubled = u128::from_be_bytes(block.into());
-        let doubled = doubled << 1 ^ (doubled >> 127) * 0b1000_0111;
+        let doubled = (doubled << 1) ^ ((doubled >> 127) * 0b1000_0111);
         Self { aes, k1: Zeroizing::new(doubled.to_be_bytes()) }
     }
 
