@@ -146,7 +146,9 @@ impl EngineClock {
     /// The time now: at least every time answered before.
     pub(crate) fn now(&self) -> Timestamp {
         let read = self.source.now().0;
-        let now = self.floor.fetch_max(read, Ordering::AcqRel).max(read);
+        let seen = self.floor.load(Ordering::Acquire);
+        // Within one microsecond the first call alone writes; the others share its cache line.
+        let now = if read <= seen { seen } else { self.floor.fetch_max(read, Ordering::AcqRel).max(read) };
         if now >= self.lease.load(Ordering::Acquire) {
             self.extend_lease(now);
         }
