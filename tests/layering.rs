@@ -10,12 +10,11 @@ use syn::visit::{self, Visit};
 const LAYERS: [&str; 9] = ["crypto", "store", "catalog", "identity", "access", "index", "tenant", "engine", "handle"];
 
 /// Crates that only some layers may name.
-const CONFINED: [(&str, &[&str]); 5] = [
+const CONFINED: [(&str, &[&str]); 4] = [
     ("redb", &["store", "catalog", "tenant"]),
     ("aes_gcm", &["crypto"]),
-    ("xaes_256_gcm", &["crypto"]),
     ("hkdf", &["crypto"]),
-    ("ring", &["identity"]),
+    ("ring", &["crypto", "identity"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

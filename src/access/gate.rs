@@ -129,17 +129,19 @@ impl Gate {
     /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
     pub(crate) fn check(&self, needed: Scopes) -> Result<()> {
+        self.admit()?;
+        if self.scopes.contains(needed) { Ok(()) } else { Err(Error::not_found()) }
+    }
+
+    /// Tenant and identity are good now; gives the time.
+    fn admit(&self) -> Result<Timestamp> {
         let at = self.clock.now();
         let state = self.state.check();
         if at >= self.identity.expires_at() {
             // An expired identity learns nothing, not even that its tenant still exists.
             return Err(Reason::IdentityExpired.into());
         }
-        state?;
-        if !self.scopes.contains(needed) {
-            return Err(Error::not_found());
-        }
-        Ok(())
+        state.map(|()| at)
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {
@@ -157,11 +159,10 @@ impl<O> Proof<'_, O> {
         self.gate.identity.user()
     }
 
-    /// Asked by writers after they waited for their turn: the tenant may have been stopped meanwhile. Gives the time
-    /// now, by which a change is dated: turns are in the order of the file's history, beginnings are not.
+    /// Asked by writers after they waited for their turn: meanwhile the tenant may have been stopped or the identity
+    /// have expired. Gives the time now, by which a change is dated: turns are in the order of the file's history,
+    /// beginnings are not.
     pub(crate) fn turn(&self) -> Result<Timestamp> {
-        let at = self.gate.clock.now();
-        self.gate.state.check()?;
-        Ok(at)
+        self.gate.admit()
     }
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use super::namespace::Area;
 use crate::crypto::secret::Secret;
@@ -34,9 +35,9 @@ impl Cursor {
 
     /// A cursor behind this row.
     pub(super) fn behind(row: RowId, key: &Secret<64>, user: &UserId, area: &Area) -> Self {
-        let row = row.0.to_le_bytes();
-        let tag = mac(key, user, area, &row).finalize().into_bytes();
-        let bytes: Vec<u8> = row.into_iter().chain(tag.into_iter().take(TAG_BYTES)).collect();
+        let tag = tag(key, user, area, row);
+        let masked = row.0 ^ mask(key, &tag);
+        let bytes: Vec<u8> = tag.into_iter().chain(masked.to_le_bytes()).collect();
         Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
@@ -51,17 +52,34 @@ impl Cursor {
             Ok(BYTES) => {}
             _ => return Err(refused()),
         }
-        let (row, tag) = bytes.split_first_chunk::<8>().ok_or_else(refused)?;
-        mac(key, user, area, row).verify_truncated_left(tag).map_err(|_| refused())?;
-        Ok(RowId(u64::from_le_bytes(*row)))
+        let (claimed, masked) = bytes.split_first_chunk::<TAG_BYTES>().ok_or_else(refused)?;
+        let masked = <[u8; 8]>::try_from(masked).map_err(|_| refused())?;
+        let row = RowId(u64::from_le_bytes(masked) ^ mask(key, claimed));
+        if bool::from(tag(key, user, area, row).ct_eq(claimed)) { Ok(row) } else { Err(refused()) }
     }
 }
 
-/// The key is the tenant's own, of one incarnation and epoch, so neither needs to be in the message.
-fn mac(key: &Secret<64>, user: &UserId, area: &Area, row: &[u8; 8]) -> Hmac<Sha256> {
-    let message =
-        length_prefixed(&[&user.to_bytes(), &[u8::from(area.private)], area.namespace.as_str().as_bytes(), row]);
+/// Authenticates the row for this user and list. The key is the tenant's own, of one incarnation and epoch, so
+/// neither needs to be in the message.
+fn tag(key: &Secret<64>, user: &UserId, area: &Area, row: RowId) -> [u8; TAG_BYTES] {
+    let user = user.to_bytes();
+    let private = [u8::from(area.private)];
+    first(key, &[b"tag", &user, &private, area.namespace.as_str().as_bytes(), &row.0.to_le_bytes()])
+}
+
+/// Hides the row number: rows are counted over the whole tenant, other users' private namespaces included.
+fn mask(key: &Secret<64>, tag: &[u8; TAG_BYTES]) -> u64 {
+    u64::from_le_bytes(first(key, &[b"mask", tag]))
+}
+
+/// The first bytes of HMAC-SHA256 over length-prefixed fields.
+fn first<const N: usize>(key: &Secret<64>, fields: &[&[u8]]) -> [u8; N] {
     let mut mac = Hmac::<Sha256>::new(key.expose().into());
-    mac.update(&message);
-    mac
+    mac.update(&length_prefixed(fields));
+    let code = mac.finalize().into_bytes();
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(code) {
+        *to = from;
+    }
+    out
 }
