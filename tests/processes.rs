@@ -117,10 +117,11 @@ fn a_second_process_is_refused_and_changes_nothing() {
     notes.put(Memory::new("k").text("t")).unwrap();
     let before = all_files(&data);
     let (mut child, out) = spawn(&data, 0);
-    let said: Vec<_> = lines(out).filter(|line| line.starts_with("refused") || line == "open").collect();
-    assert!(child.wait().unwrap().success());
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("InUse"), "{said:?}");
+    let said = lines(out).find(|line| line.starts_with("refused") || line == "open").unwrap();
+    // One that was let in would write for ever.
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert!(said.contains("InUse"), "{said}");
     assert_eq!(all_files(&data), before);
     notes.put(Memory::new("k2").text("t")).unwrap();
 }
