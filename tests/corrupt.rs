@@ -5,15 +5,16 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::Duration;
 
 use support::filled::{
     DATA, Rng, Rows, TENANTS, all_well, ask, everything, files_of, filled, memory, notes, open, rows_of,
 };
 use support::sim_disk::SimDisk;
+use support::world::World;
 use watertight::disk::SystemDisk;
-use watertight::{Engine, Error, ErrorKind, Reason, RootKey, TenantHandle, TenantId};
+use watertight::{Engine, Error, ErrorKind, Memory, Reason, Recall, RootKey, TenantHandle, TenantId};
 
 const ROWS: usize = 300;
 const SLOT: usize = 4_608;
@@ -811,4 +812,25 @@ mod real_disk {
         }
         assert!(!real.tenant.exists() && !real.key.exists());
     }
+}
+
+/// Rollback is not detected, but an index that is newer than its file must not make recall wait for ever.
+#[test]
+fn a_file_put_back_under_a_live_tenant_does_not_hang_recall() {
+    let disk = SimDisk::new(7);
+    let world = World::open(Path::new("/data"), Arc::new(disk.clone())).unwrap();
+    world.provision("acme").unwrap();
+    let notes = world.handle("acme", "alice").unwrap().memories("notes").unwrap();
+    let question = Recall::vector(&[1.0, 0.0]);
+    notes.put(Memory::new("old").vector(vec![1.0, 0.0])).unwrap();
+    let data = disk.files().into_iter().find(|path| path.ends_with("data.1.redb")).unwrap();
+    let before = disk.bytes(&data).unwrap();
+    notes.put(Memory::new("new").vector(vec![1.0, 0.1])).unwrap();
+    assert_eq!(notes.recall(&question).unwrap().len(), 2);
+
+    disk.set_bytes(&data, before);
+    disk.fail_write("data.1.redb", 0);
+    notes.put(Memory::new("refused")).unwrap_err();
+    let keys: Vec<_> = notes.recall(&question).unwrap().into_iter().map(|hit| hit.memory.key).collect();
+    assert_eq!(keys, ["old"]);
 }

@@ -14,7 +14,7 @@ use support::filled::{DATA, Rows, TENANTS, all_well, files_of, filled, memory, n
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::disk::{Disk, DiskFile, EntryInfo};
-use watertight::{Error, ErrorKind, Reason, TenantId};
+use watertight::{Error, ErrorKind, Reason, TenantId, TenantStatus};
 
 const ROWS: usize = 25;
 
@@ -615,4 +615,24 @@ fn a_provision_of_unknown_outcome_never_leaves_a_tenant_without_files() {
         goes_on(world, &disk, rows(), &context);
     }
     assert!(failed > 10, "only {failed} provisions failed");
+}
+
+/// A suspension whose commit failed may be durable all the same; what the row says, the live handles do.
+#[test]
+fn live_handles_follow_the_row_after_a_failed_suspension() {
+    let mut failed = 0;
+    for after in 0..6 {
+        let disk = SimDisk::new(after);
+        let world = World::open(Path::new("/data"), Arc::new(disk.clone())).unwrap();
+        world.provision("acme").unwrap();
+        let handle = world.handle("acme", "alice").unwrap();
+        let acme = TenantId::new("acme").unwrap();
+        let operator = world.operator();
+        disk.fail_sync("catalog.redb", after);
+        failed += u32::from(operator.suspend(&acme).is_err());
+        disk.clear_faults();
+        let suspended = operator.inspect(&acme).unwrap().status == TenantStatus::Suspended;
+        assert_eq!(handle.usage().is_err(), suspended, "after {after} syncs");
+    }
+    assert!(failed > 0, "no fault was hit");
 }

@@ -50,7 +50,9 @@ impl Inner {
 
     pub(super) fn set_suspended(&self, act: Act<'_>, tenant: &TenantId, suspended: bool) -> Result<TenantRecord> {
         let _exclusive = self.lifecycle.write();
-        let record = self.catalog.set_suspended(act, tenant, suspended)?;
+        let record = self.settle(tenant, self.catalog.set_suspended(act, tenant, suspended), |record| {
+            record.status == if suspended { TenantStatus::Suspended } else { TenantStatus::Active }
+        })?;
         if let Some(slot) = self.pool.known(record.incarnation) {
             slot.state.set_suspended(suspended);
         }
@@ -61,7 +63,9 @@ impl Inner {
         let _under_way = self.steps.read();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();
-            let record = self.catalog.begin_purge(act, tenant)?;
+            let record = self.settle(tenant, self.catalog.begin_purge(act, tenant), |record| {
+                record.status == TenantStatus::Purging
+            })?;
             let slot = self.pool.slot(record.incarnation);
             slot.state.end();
             (record, slot)
@@ -74,6 +78,23 @@ impl Inner {
         self.catalog.finish_removal(act, tenant, record.incarnation)?;
         self.pool.forget(record.incarnation);
         Ok(())
+    }
+
+    /// A step whose commit failed may be durable all the same: the row says whether it is. A row that cannot be read
+    /// leaves the outcome unknown.
+    fn settle(
+        &self,
+        tenant: &TenantId,
+        outcome: Result<TenantRecord>,
+        is_done: impl FnOnce(&TenantRecord) -> bool,
+    ) -> Result<TenantRecord> {
+        match outcome {
+            Err(error) if *error.reason() == Reason::CommitUnknown => match self.catalog.tenant(tenant) {
+                Ok(Some(record)) if is_done(&record) => Ok(record),
+                _ => Err(error),
+            },
+            outcome => outcome,
+        }
     }
 
     /// At open: undoes half-made tenants and finishes half-done purges.

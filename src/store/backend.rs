@@ -333,6 +333,11 @@ impl StorageBackend for PageFile {
             }
             _ => Ok(()),
         };
+        if self.sync_failed() {
+            // Whoever opens the file next must read the device, not what the cache still shows of the failed sync.
+            // Where this is not to be had, an in-process reopening is quarantined; see `Live::open`.
+            let _ = self.0.file.evict();
+        }
         self.0.file.unlock().and(settled)
     }
 

@@ -73,9 +73,12 @@ impl Tenant {
         if recall.minimum_score.is_nan() {
             return Err(Error::invalid("minimum score", "must be a number"));
         }
+        // The index may have moved past the snapshot that was taken: the next one is newer, and the index answers it.
+        // A file that stands still behind its index was put back to an older state; that index is dropped.
+        let mut behind = None;
         loop {
-            let answer = self.database.read(|tables| self.recall_at(tables, proof, area, recall, &query))?;
-            // The index had already moved past this snapshot; the next one is at least as new.
+            let answer =
+                self.database.read(|tables| self.recall_at(tables, proof, area, recall, &query, &mut behind))?;
             if let Some(hits) = answer {
                 return Ok(hits);
             }
@@ -89,6 +92,7 @@ impl Tenant {
         area: &Area,
         recall: &Recall,
         query: &UnitVector,
+        behind: &mut Option<u64>,
     ) -> Result<Option<Vec<Hit>>> {
         let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(Some(Vec::new())) };
         if found.record.dimensions == 0 {
@@ -97,6 +101,9 @@ impl Tenant {
         namespace::check_dimensions(&found.record, query.dimensions())?;
         let shared = self.space(found.place);
         let now = Facts::read(&tables.meta)?.sequence;
+        if behind.replace(now) == Some(now) {
+            *shared.write() = None;
+        }
         let mut guard = shared.read();
         if guard.as_ref().is_none_or(|space| space.through() < now) {
             drop(guard);
