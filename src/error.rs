@@ -70,6 +70,13 @@ pub enum Reason {
     NotFound,
     /// A tenant of this name exists.
     TenantExists,
+    /// A memory has another version than the one that was expected.
+    Version {
+        /// The version that was expected; 0 for an absent memory.
+        expected: u64,
+        /// The version it has; 0 when it is absent.
+        actual: u64,
+    },
     /// The tenant is not in a state that allows this step of its lifecycle.
     TenantState,
     /// The tenant is suspended.
@@ -136,7 +143,7 @@ impl Error {
             Reason::Invalid { .. } | Reason::TooLarge { .. } | Reason::Dimension { .. } => ErrorKind::InvalidInput,
             Reason::TokenRefused | Reason::IdentityExpired => ErrorKind::Unauthenticated,
             Reason::NotFound => ErrorKind::NotFound,
-            Reason::TenantExists | Reason::TenantState => ErrorKind::Conflict,
+            Reason::TenantExists | Reason::TenantState | Reason::Version { .. } => ErrorKind::Conflict,
             Reason::TenantSuspended
             | Reason::Quarantined
             | Reason::InUse
@@ -209,6 +216,9 @@ impl fmt::Display for Error {
             Reason::IdentityExpired => f.write_str("the identity has expired"),
             Reason::NotFound => f.write_str("not found"),
             Reason::TenantExists => f.write_str("a tenant of this name exists"),
+            Reason::Version { expected, actual } => {
+                write!(f, "version {expected} was expected, but the memory has version {actual} (0 is absent)")
+            }
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),
             Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),

@@ -52,6 +52,7 @@ pub use tenant::audit::{AuditAction, AuditEntry, AuditOutcome};
 pub use tenant::cursor::Cursor;
 pub use tenant::list::{List, Page};
 pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
+pub use tenant::patch::Patch;
 pub use tenant::recall::{Hit, Recall};
 pub use tenant::usage::Usage;
 pub use tenant::write::PutOutcome;

@@ -14,7 +14,7 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, Recall, Result, Scopes, TenantHandle, TenantId,
+    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, Patch, Recall, Result, Scopes, TenantHandle, TenantId,
     TenantSpec, TestClock, Timestamp, VerifiedIdentity,
 };
 
@@ -107,6 +107,10 @@ fn new_memory(key: &str) -> Memory {
     Memory::new(key).text("new").vector(vec![0.0, 0.0, 1.0])
 }
 
+fn new_patch(key: &str) -> Patch {
+    Patch::new(key, serde_json::json!({"new": true}))
+}
+
 /// The table. `seed` makes what it speaks of.
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
@@ -117,6 +121,14 @@ fn table() -> Vec<Row> {
         read("Memories::get", |h| print(h.shared.get("only zoo")),    [ABSENT,              Says("zoo shared"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         read("Memories::get", |h| print(h.private.get("k")),          [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         read("Memories::get", |h| print(h.private.get("only alice")), [Says("acme alice"),  Says("zoo alice"),   ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Memories::get_many", |h| print(h.shared.get_many(&["k", "only zoo"])),
+                                                                      [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[None, None]"), STOPPED]),
+        read("Memories::get_many", |h| print(h.private.get_many(&["only alice"])),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   Says("[None]"),        ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[None]"), STOPPED]),
+        read("Memories::exists", |h| print(h.shared.exists("only zoo")),
+                                                                      [Says("false"),       Says("true"),        Says("false"),         ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("false"), STOPPED]),
+        read("Memories::exists", |h| print(h.private.exists("only alice")),
+                                                                      [Says("true"),        Says("true"),        Says("false"),         ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("false"), STOPPED]),
         read("Memories::list", |h| print(h.shared.list(&List::new().limit(1))),
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: []"), STOPPED]),
         read("Memories::list", |h| print(h.private.list(&List::new())),
@@ -139,6 +151,12 @@ fn table() -> Vec<Row> {
                                                                       [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::put_many", Scopes::WRITE, |h| print(h.private.put_many(vec![new_memory("only alice")])),
                                                                       [Says("version: 2"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
+        change("Memories::patch", Scopes::WRITE, |h| print(h.shared.patch(&new_patch("k"))),
+                                                                      [Says("version: 2"),  Says("version: 2"),  Says("version: 2"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::patch", Scopes::WRITE, |h| print(h.private.patch(&new_patch("only alice"))),
+                                                                      [Says("version: 2"),  Says("version: 2"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::delete_version", Scopes::DELETE, |h| print(h.shared.delete_version("only zoo", 1)),
+                                                                      [ABSENT,              Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("k")),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("only zoo")),

@@ -12,8 +12,8 @@ use serde_json::json;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    AuditAction, AuditOutcome, Cursor, Error, ErrorKind, List, Memories, Memory, MemoryRecord, MetadataValue, Reason,
-    Recall, TenantHandle, TenantId, TestClock, Timestamp,
+    AuditAction, AuditOutcome, Cursor, Error, ErrorKind, List, Memories, Memory, MemoryRecord, MetadataValue, Patch,
+    Reason, Recall, TenantHandle, TenantId, TestClock, Timestamp,
 };
 
 struct Scene {
@@ -928,4 +928,66 @@ fn eight_threads_in_three_tenants_lose_nothing() {
             assert!(mine.iter().all(|entry| entry.key.as_deref().is_none_or(own_keys)));
         }
     }
+}
+
+#[test]
+fn an_expected_version_guards_puts_patches_and_deletes() {
+    let scene = Scene::new();
+    let notes = scene.notes();
+    let conflict = |expected, actual| Reason::Version { expected, actual };
+    let refused = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        error.reason().clone()
+    };
+    assert_eq!(refused(notes.put(Memory::new("k").if_version(1)).unwrap_err()), conflict(1, 0));
+    assert_eq!(notes.put(Memory::new("k").text("one").if_version(0)).unwrap().version, 1);
+    assert_eq!(refused(notes.put(Memory::new("k").text("two").if_version(0)).unwrap_err()), conflict(0, 1));
+    assert_eq!(notes.get("k").unwrap().text.as_deref(), Some("one"));
+
+    let patch = Patch::new("k", serde_json::json!({"a": 1}));
+    assert_eq!(refused(notes.patch(&patch.clone().if_version(2)).unwrap_err()), conflict(2, 1));
+    assert_eq!(notes.patch(&patch.if_version(1)).unwrap().version, 2);
+    assert_eq!(refused(notes.delete_version("k", 1).unwrap_err()), conflict(1, 2));
+    // A refusal in a batch takes the whole batch back, what came before it included.
+    let batch = vec![Memory::new("new"), Memory::new("k").if_version(7)];
+    assert_eq!(refused(notes.put_many(batch).unwrap_err()), conflict(7, 2));
+    assert!(!notes.exists("new").unwrap());
+    let usage = scene.alice().usage().unwrap();
+    assert_eq!((usage.memories, usage.bytes), (1, ("k".len() + "one".len() + r#"{"a":1}"#.len()) as u64));
+    notes.delete_version("k", 2).unwrap();
+    assert_eq!(notes.delete_version("k", 3).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_patch_changes_the_content_and_nothing_else() {
+    let scene = Scene::new();
+    let notes = scene.notes();
+    let memory = Memory::new("k").text("text").metadata("n", 1).vector(vec![1.0, 0.0]);
+    notes.put(memory.content(serde_json::json!({"a": {"b": 1, "c": 2}}))).unwrap();
+    let before = notes.get("k").unwrap();
+    notes.patch(&Patch::new("k", serde_json::json!({"a": {"b": null, "d": [1]}}))).unwrap();
+    let after = notes.get("k").unwrap();
+    assert_eq!(after.content.as_ref().unwrap().as_str(), r#"{"a":{"c":2,"d":[1]}}"#);
+    assert_eq!((&after.text, &after.metadata, after.id), (&before.text, &before.metadata, before.id));
+    assert_eq!((after.has_vector, after.version, after.created_at), (true, 2, before.created_at));
+    assert_eq!(notes.recall(&Recall::vector(&[1.0, 0.0])).unwrap()[0].memory, after);
+    assert_eq!(notes.patch(&Patch::new("absent", serde_json::json!({}))).unwrap_err().kind(), ErrorKind::NotFound);
+    let big = "x".repeat(watertight::limits::CONTENT_BYTES_MAX);
+    assert_eq!(notes.patch(&Patch::new("k", big.into())).unwrap_err().kind(), ErrorKind::InvalidInput);
+    scene.alice().audit().verify().unwrap();
+}
+
+#[test]
+fn many_are_got_in_their_order_and_of_one_state() {
+    let scene = Scene::new();
+    let notes = scene.notes();
+    assert_eq!(notes.get_many(&["a"]).unwrap(), [None]);
+    notes.put_many(["a", "b", "c"].map(|key| Memory::new(key).text(key)).into()).unwrap();
+    let found = notes.get_many(&["c", "absent", "a", "c"]).unwrap();
+    let texts: Vec<_> = found.iter().map(|memory| memory.as_ref()?.text.as_deref()).collect();
+    assert_eq!(texts, [Some("c"), None, Some("a"), Some("c")]);
+    assert_eq!(notes.get_many(&[]).unwrap(), []);
+    assert_eq!(notes.get_many(&["a", ""]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let too_many = vec!["a"; watertight::limits::BATCH_MEMORIES_MAX + 1];
+    assert_eq!(notes.get_many(&too_many).unwrap_err().kind(), ErrorKind::InvalidInput);
 }

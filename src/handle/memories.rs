@@ -9,6 +9,7 @@ use crate::id::Namespace;
 use crate::tenant::list::{List, Page};
 use crate::tenant::memory::{Memory, MemoryRecord};
 use crate::tenant::namespace::Area;
+use crate::tenant::patch::Patch;
 use crate::tenant::read::KnownPlace;
 use crate::tenant::recall::{Hit, Recall};
 use crate::tenant::write::PutOutcome;
@@ -72,7 +73,8 @@ impl Memories {
     /// all of them.
     ///
     /// # Errors
-    /// `InvalidInput` when a part exceeds its limit or the vector has another dimension than the namespace;
+    /// `InvalidInput` when a part exceeds its limit or the vector has another dimension than the namespace; `Conflict`
+    /// when another version was expected ([`Memory::if_version`]);
     /// `OutcomeUnknown` when the commit failed where it may or may not be durable.
     pub fn put(&self, memory: Memory) -> Result<PutOutcome> {
         let outcomes = self.put_many(vec![memory])?;
@@ -116,12 +118,85 @@ impl Memories {
         self.access.run::<Read, _>(|tenant, proof| tenant.get(proof, &self.area, &self.place, key))
     }
 
+    /// The memories of several keys, in the order of the keys, `None` where there is none; all of one state of the
+    /// tenant. Needs the scope `read`.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root_key = RootKey::generate().unwrap();
+    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// notes.put(Memory::new("a").text("first"))?;
+    /// let found = notes.get_many(&["a", "b"])?;
+    /// assert_eq!(found[0].as_ref().unwrap().text.as_deref(), Some("first"));
+    /// assert!(found[1].is_none());
+    /// assert!(notes.exists("a")? && !notes.exists("b")?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` above 10,000 keys, or when a key breaks its rule.
+    pub fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<MemoryRecord>>> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.get_many(proof, &self.area, &self.place, keys))
+    }
+
+    /// Whether there is a memory of a key. Needs the scope `read`. See [`Memories::get_many`] for an example.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the key breaks its rule.
+    pub fn exists(&self, key: &str) -> Result<bool> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.exists(proof, &self.area, &self.place, key))
+    }
+
+    /// Changes the JSON content of a memory by a merge patch (RFC 7396) and leaves text, metadata and vector as they
+    /// are. Needs the scope `write`. Durable when it returns `Ok`.
+    ///
+    /// ```
+    /// # use serde_json::json;
+    /// # use watertight::*;
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root_key = RootKey::generate().unwrap();
+    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// notes.put(Memory::new("k").content(json!({"room": "A1", "open": true})))?;
+    /// notes.patch(&Patch::new("k", json!({"room": "B4", "open": null})).if_version(1))?;
+    /// assert_eq!(notes.get("k")?.content.unwrap().as_str(), r#"{"room":"B4"}"#);
+    ///
+    /// // Whoever expects a version that is gone is told the one there is.
+    /// let refused = notes.patch(&Patch::new("k", json!({"open": true})).if_version(1)).unwrap_err();
+    /// assert_eq!(*refused.reason(), Reason::Version { expected: 1, actual: 2 });
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Conflict` when another version was expected; `InvalidInput` when the patch or
+    /// the content after it exceeds the limits of content; `OutcomeUnknown` as for [`Memories::put`].
+    pub fn patch(&self, patch: &Patch) -> Result<PutOutcome> {
+        self.access.run::<Write, _>(|tenant, proof| tenant.patch(proof, &self.area, patch))
+    }
+
     /// Deletes the memory of a key. Needs the scope `delete`. Durable when it returns `Ok`.
     ///
     /// # Errors
     /// `NotFound` when there is none; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete(&self, key: &str) -> Result<()> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key))
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key, None))
+    }
+
+    /// Deletes the memory of a key if it has this version now. Needs the scope `delete`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Conflict` when it has another version, which the error names;
+    /// `OutcomeUnknown` as for [`Memories::put`].
+    pub fn delete_version(&self, key: &str, version: u64) -> Result<()> {
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key, Some(version)))
     }
 
     /// One page of the memories, newest first. Needs the scope `read`. A namespace that does not exist is empty.

@@ -23,6 +23,8 @@ pub enum AuditAction {
     Put,
     /// A memory was deleted.
     Delete,
+    /// A memory's content was patched.
+    Patch,
 }
 
 /// How it ended.

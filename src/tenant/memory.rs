@@ -39,6 +39,7 @@ pub struct Memory {
     content: Option<Value>,
     metadata: BTreeMap<String, MetadataValue>,
     vector: Option<Vec<f32>>,
+    expected_version: Option<u64>,
 }
 
 impl Memory {
@@ -77,6 +78,14 @@ impl Memory {
         self
     }
 
+    /// Puts only if the memory has this version now; 0 means that the key must be absent. Another version is a
+    /// `Conflict` that names it ([`Reason::Version`]).
+    #[must_use]
+    pub fn if_version(mut self, version: u64) -> Self {
+        self.expected_version = Some(version);
+        self
+    }
+
     /// Checks everything that can be checked without the tenant's file.
     pub(super) fn check(self) -> Result<Draft> {
         check_key(&self.key)?;
@@ -84,13 +93,14 @@ impl Memory {
         if text_bytes > TEXT_BYTES_MAX {
             return Err(Error::too_large("text", TEXT_BYTES_MAX, text_bytes));
         }
-        let content = self.content.map(checked_content).transpose()?;
+        let content = self.content.as_ref().map(checked_content).transpose()?;
         let metadata_bytes = check_metadata(&self.metadata)?;
         let vector = self.vector.as_deref().map(UnitVector::new).transpose()?;
         let vector_bytes = vector.as_ref().map_or(0, |vector| size_of_val(vector.components()));
         let content_bytes = content.as_ref().map_or(0, String::len);
         let bytes = (self.key.len() + text_bytes + content_bytes + metadata_bytes + vector_bytes) as u64;
-        Ok(Draft { key: self.key, text: self.text, content, metadata: self.metadata, vector, bytes })
+        let Self { key, text, metadata, expected_version, .. } = self;
+        Ok(Draft { key, text, content, metadata, vector, expected_version, bytes })
     }
 }
 
@@ -102,12 +112,13 @@ pub(super) struct Draft {
     pub(super) content: Option<String>,
     pub(super) metadata: BTreeMap<String, MetadataValue>,
     pub(super) vector: Option<UnitVector>,
+    pub(super) expected_version: Option<u64>,
     /// What it adds to [`Usage::bytes`](crate::Usage::bytes).
     pub(super) bytes: u64,
 }
 
-fn checked_content(content: Value) -> Result<String> {
-    let depth = depth(&content);
+pub(super) fn checked_content(content: &Value) -> Result<String> {
+    let depth = depth(content);
     if depth > CONTENT_DEPTH_MAX {
         return Err(Error::too_large("content depth", CONTENT_DEPTH_MAX, depth));
     }

@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod namespace;
 pub(crate) mod open;
+pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod recall;
 pub(crate) mod usage;

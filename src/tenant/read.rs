@@ -9,6 +9,7 @@ use super::write::stored_row;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Error, Reason, Result};
 use crate::id::check_key;
+use crate::limits::BATCH_MEMORIES_MAX;
 use crate::store::codec;
 use crate::store::schema::TenantTables;
 
@@ -29,18 +30,43 @@ impl Tenant {
     ) -> Result<MemoryRecord> {
         check_key(key)?;
         self.database.read(|tables| {
-            let place = match known.get() {
-                Some(place) => *place,
-                None => {
-                    let found = namespace::find(tables, proof.user(), area)?.ok_or_else(Error::not_found)?;
-                    *known.get_or_init(|| found.place)
-                }
-            };
-            let row = tables.memory_keys.get(place.text_key(key).as_slice())?.ok_or_else(Error::not_found)?;
-            let row = place.row_key(stored_row(row.value())?);
-            let record = tables.memories.get(row.as_slice())?.ok_or(Reason::DamagedRecord("memory without its row"))?;
-            self.record(tables, record.value())
+            let place = place(tables, proof, area, known)?.ok_or_else(Error::not_found)?;
+            self.find(tables, place, key)?.ok_or_else(Error::not_found)
         })
+    }
+
+    /// The memories of several keys, in their order and of one state of the file.
+    pub(crate) fn get_many(
+        &self,
+        proof: &Proof<'_, Read>,
+        area: &Area,
+        known: &KnownPlace,
+        keys: &[&str],
+    ) -> Result<Vec<Option<MemoryRecord>>> {
+        if keys.len() > BATCH_MEMORIES_MAX {
+            return Err(Error::too_large("batch", BATCH_MEMORIES_MAX, keys.len()));
+        }
+        keys.iter().try_for_each(|key| check_key(key))?;
+        self.database.read(|tables| match place(tables, proof, area, known)? {
+            Some(place) => keys.iter().map(|key| self.find(tables, place, key)).collect(),
+            None => Ok(vec![None; keys.len()]),
+        })
+    }
+
+    /// Whether there is a memory of a key.
+    pub(crate) fn exists(&self, proof: &Proof<'_, Read>, area: &Area, known: &KnownPlace, key: &str) -> Result<bool> {
+        check_key(key)?;
+        self.database.read(|tables| match place(tables, proof, area, known)? {
+            Some(place) => Ok(tables.memory_keys.get(place.text_key(key).as_slice())?.is_some()),
+            None => Ok(false),
+        })
+    }
+
+    fn find(&self, tables: &TenantTables, place: Place, key: &str) -> Result<Option<MemoryRecord>> {
+        let Some(row) = tables.memory_keys.get(place.text_key(key).as_slice())? else { return Ok(None) };
+        let row = place.row_key(stored_row(row.value())?);
+        let record = tables.memories.get(row.as_slice())?.ok_or(Reason::DamagedRecord("memory without its row"))?;
+        self.record(tables, record.value()).map(Some)
     }
 
     /// Decodes a stored memory and names its author.
@@ -49,4 +75,13 @@ impl Tenant {
         let author = self.users.user(tables, stored.author)?;
         Ok(stored.into_record(author))
     }
+}
+
+/// Where the namespace is, remembered by the caller's handle once it exists.
+fn place(tables: &TenantTables, proof: &Proof<'_, Read>, area: &Area, known: &KnownPlace) -> Result<Option<Place>> {
+    if let Some(place) = known.get() {
+        return Ok(Some(*place));
+    }
+    let found = namespace::find(tables, proof.user(), area)?;
+    Ok(found.map(|found| *known.get_or_init(|| found.place)))
 }

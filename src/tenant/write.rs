@@ -6,6 +6,7 @@ use super::audit::{self, AuditAction};
 use super::memory::{Draft, Memory, StoredMemory};
 use super::namespace::{self, Area, Place};
 use super::open::Tenant;
+use super::patch::Patch;
 use super::usage::Facts;
 use super::user::{self, UserNumber};
 use crate::access::gate::{Delete, Operation, Proof, Write};
@@ -58,9 +59,25 @@ impl Tenant {
     ///
     /// # Errors
     /// `NotFound` when there is none of this key.
-    pub(crate) fn delete(&self, proof: &Proof<'_, Delete>, area: &Area, key: &str) -> Result<()> {
+    pub(crate) fn delete(
+        &self,
+        proof: &Proof<'_, Delete>,
+        area: &Area,
+        key: &str,
+        expected_version: Option<u64>,
+    ) -> Result<()> {
         check_key(key)?;
-        self.change(proof, |change| change.delete(proof, area, key))
+        self.change(proof, |change| change.delete(proof, area, key, expected_version))
+    }
+
+    /// Applies a JSON merge patch (RFC 7396) to a memory's content and leaves the rest of it as it is.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this key.
+    pub(crate) fn patch(&self, proof: &Proof<'_, Write>, area: &Area, patch: &Patch) -> Result<PutOutcome> {
+        check_key(&patch.key)?;
+        patch.check()?;
+        self.change(proof, |change| change.patch(proof, area, patch))
     }
 
     /// One transaction that changes memories: reads the facts, does the work, writes the facts back.
@@ -95,9 +112,12 @@ impl Change<'_> {
         let (transaction, facts) = (self.transaction, &mut self.facts);
         let dimensions = draft.vector.as_ref().map(UnitVector::dimensions);
         let place = namespace::find_or_add(transaction, facts, author, area, dimensions, self.at)?;
-        let (row, before) = match find_row(transaction, place, &draft.key)? {
-            Some(row) => (row, Some(take_memory(transaction, place, row)?)),
-            None => (new_row(transaction, facts, place, &draft.key)?, None),
+        let known = find_row(transaction, place, &draft.key)?;
+        let before = known.map(|row| take_memory(transaction, place, row)).transpose()?;
+        check_version(draft.expected_version, before.as_ref())?;
+        let row = match known {
+            Some(row) => row,
+            None => new_row(transaction, facts, place, &draft.key)?,
         };
         let id = match &before {
             Some(before) => before.id,
@@ -127,16 +147,47 @@ impl Change<'_> {
         Ok(PutOutcome { id, created: before.is_none(), version: stored.version })
     }
 
-    fn delete(&mut self, proof: &Proof<'_, Delete>, area: &Area, key: &str) -> Result<()> {
+    fn delete(
+        &mut self,
+        proof: &Proof<'_, Delete>,
+        area: &Area,
+        key: &str,
+        expected_version: Option<u64>,
+    ) -> Result<()> {
         self.begin_step()?;
-        let transaction = self.transaction;
-        let place = namespace::find_for_change(transaction, proof.user(), area)?.ok_or_else(Error::not_found)?;
-        let row = find_row(transaction, place, key)?.ok_or_else(Error::not_found)?;
-        let before = take_memory(transaction, place, row)?;
-        transaction.open_table(MEMORY_KEYS)?.remove(place.text_key(key).as_slice())?;
+        let (place, row, before) = self.take(proof, area, key)?;
+        check_version(expected_version, Some(&before))?;
+        self.transaction.open_table(MEMORY_KEYS)?.remove(place.text_key(key).as_slice())?;
         self.facts.count_out(&before)?;
         self.set_vector(place, row, None)?;
-        audit::append(transaction, &mut self.facts, proof, self.at, AuditAction::Delete, area, key)
+        audit::append(self.transaction, &mut self.facts, proof, self.at, AuditAction::Delete, area, key)
+    }
+
+    fn patch(&mut self, proof: &Proof<'_, Write>, area: &Area, patch: &Patch) -> Result<PutOutcome> {
+        self.begin_step()?;
+        let author = user::find_or_add(self.transaction, &mut self.facts, proof.user())?;
+        let (place, row, mut memory) = self.take(proof, area, &patch.key)?;
+        check_version(patch.expected_version, Some(&memory))?;
+        self.facts.count_out(&memory)?;
+        let before = memory.content.as_ref().map_or(0, String::len) as u64;
+        memory.content = Some(patch.apply(memory.content.as_deref())?);
+        let after = memory.content.as_ref().map_or(0, String::len) as u64;
+        memory.bytes = memory.bytes.saturating_sub(before).saturating_add(after);
+        memory.author = author.0;
+        memory.updated_at = self.at;
+        memory.version = memory.version.saturating_add(1);
+        self.facts.count_in(&memory)?;
+        let record = codec::encode(&memory)?;
+        self.transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
+        audit::append(self.transaction, &mut self.facts, proof, self.at, AuditAction::Patch, area, &patch.key)?;
+        Ok(PutOutcome { id: memory.id, created: false, version: memory.version })
+    }
+
+    /// Takes out the record of a memory that must exist.
+    fn take<O>(&self, proof: &Proof<'_, O>, area: &Area, key: &str) -> Result<(Place, RowId, StoredMemory)> {
+        let place = namespace::find_for_change(self.transaction, proof.user(), area)?.ok_or_else(Error::not_found)?;
+        let row = find_row(self.transaction, place, key)?.ok_or_else(Error::not_found)?;
+        Ok((place, row, take_memory(self.transaction, place, row)?))
     }
 
     /// Every changed memory has a sequence of its own, and with it at most one row in the vector log. So removing
@@ -185,6 +236,15 @@ impl Facts {
         usage.vectors = usage.vectors.checked_sub(u64::from(memory.has_vector)).ok_or_else(negative)?;
         usage.bytes = usage.bytes.checked_sub(memory.bytes).ok_or_else(negative)?;
         Ok(())
+    }
+}
+
+/// A refusal aborts the whole transaction, so the memory that was taken out is back with it.
+fn check_version(expected: Option<u64>, found: Option<&StoredMemory>) -> Result<()> {
+    let actual = found.map_or(0, |memory| memory.version);
+    match expected {
+        Some(expected) if expected != actual => Err(Reason::Version { expected, actual }.into()),
+        _ => Ok(()),
     }
 }
 
