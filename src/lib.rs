@@ -54,8 +54,9 @@ pub use tenant::list::{List, Page};
 pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
 pub use tenant::patch::Patch;
 pub use tenant::recall::{Hit, Recall};
+pub use tenant::selection::Selection;
 pub use tenant::usage::Usage;
-pub use tenant::write::PutOutcome;
+pub use tenant::write::{Deleted, PutOutcome};
 
 /// The file system under an engine: the operating system's, or a simulated one in tests.
 pub mod disk {

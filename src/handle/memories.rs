@@ -12,7 +12,8 @@ use crate::tenant::namespace::Area;
 use crate::tenant::patch::Patch;
 use crate::tenant::read::KnownPlace;
 use crate::tenant::recall::{Hit, Recall};
-use crate::tenant::write::PutOutcome;
+use crate::tenant::selection::Selection;
+use crate::tenant::write::{Deleted, PutOutcome};
 
 /// The memories of one namespace, as one user sees them.
 ///
@@ -199,7 +200,53 @@ impl Memories {
         self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key, Some(version)))
     }
 
-    /// One page of the memories, newest first. Needs the scope `read`. A namespace that does not exist is empty.
+    /// Deletes the selected memories, the oldest 10,000 of them at most, in one durable transaction with an audit entry
+    /// each. Needs the scope `delete`.
+    ///
+    /// [`Memories::count`] of the same selection is the dry run.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let root_key = RootKey::generate().unwrap();
+    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
+    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// notes.put(Memory::new("a").metadata("draft", true))?;
+    /// notes.put(Memory::new("b").metadata("draft", false))?;
+    /// let drafts = Selection::all().filter(Filter::eq("draft", true));
+    /// assert_eq!(notes.count(&drafts)?, 1);
+    /// assert_eq!(notes.delete_where(&drafts)?.count, 1);
+    /// assert_eq!(notes.count(&Selection::all())?, 1);
+    ///
+    /// // A filter that no memory could match is a mistake, not an empty selection.
+    /// let mistaken = Selection::all().filter(Filter::eq("", true));
+    /// assert_eq!(notes.delete_where(&mistaken).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when the selection breaks a limit; `OutcomeUnknown` as for [`Memories::put`].
+    pub fn delete_where(&self, selection: &Selection) -> Result<Deleted> {
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete_where(proof, &self.area, selection))
+    }
+
+    /// How many memories are selected. Needs the scope `read`. It looks at every memory of the namespace. See
+    /// [`Memories::delete_where`] for an example.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the selection breaks a limit.
+    pub fn count(&self, selection: &Selection) -> Result<u64> {
+        self.access.run::<Read, _>(|tenant, proof| tenant.count(proof, &self.area, selection))
+    }
+
+    /// One page of the memories, newest first unless asked otherwise. Needs the scope `read`. A namespace that does not
+    /// exist is empty.
+    ///
+    /// Pages hold no snapshot between them, so a slow reader costs nothing. A memory that exists throughout is given
+    /// exactly once, whatever others write meanwhile. A list that selects few of many memories looks at all of them.
     ///
     /// # Errors
     /// `InvalidInput` when the limit is out of range or the cursor was not given out for this list.

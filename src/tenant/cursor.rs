@@ -14,11 +14,21 @@ use crate::id::{RowId, UserId, length_prefixed};
 const TAG_BYTES: usize = 16;
 const BYTES: usize = 8 + TAG_BYTES;
 
-/// Where a list goes on. It belongs to one tenant, user and namespace, and ends when the tenant is re-keyed.
+/// Where a list goes on. It belongs to one tenant, user, namespace, selection and order, and ends when the tenant is
+/// re-keyed. It stays good while memories come and go.
 ///
 /// The text form is safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(String);
+
+/// What a cursor belongs to, beside the tenant.
+#[derive(Debug)]
+pub(super) struct CursorScope<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) area: &'a Area,
+    /// Selection and order.
+    pub(super) query: &'a [u8],
+}
 
 impl Cursor {
     /// Takes the text of a cursor that was given out before. Whether it is genuine shows when it is used.
@@ -34,8 +44,8 @@ impl Cursor {
     }
 
     /// A cursor behind this row.
-    pub(super) fn behind(row: RowId, key: &Secret<64>, user: &UserId, area: &Area) -> Self {
-        let tag = tag(key, user, area, row);
+    pub(super) fn behind(row: RowId, key: &Secret<64>, scope: &CursorScope<'_>) -> Self {
+        let tag = tag(key, scope, row);
         let masked = row.0 ^ mask(key, &tag);
         let bytes: Vec<u8> = tag.into_iter().chain(masked.to_le_bytes()).collect();
         Self(URL_SAFE_NO_PAD.encode(bytes))
@@ -45,7 +55,7 @@ impl Cursor {
     ///
     /// # Errors
     /// `InvalidInput` when it was not given out for this list.
-    pub(super) fn row(&self, key: &Secret<64>, user: &UserId, area: &Area) -> Result<RowId> {
+    pub(super) fn row(&self, key: &Secret<64>, scope: &CursorScope<'_>) -> Result<RowId> {
         let refused = || Error::invalid("cursor", "was not given out for this list");
         let mut bytes = [0; BYTES];
         match URL_SAFE_NO_PAD.decode_slice(&self.0, &mut bytes) {
@@ -55,16 +65,17 @@ impl Cursor {
         let (claimed, masked) = bytes.split_first_chunk::<TAG_BYTES>().ok_or_else(refused)?;
         let masked = <[u8; 8]>::try_from(masked).map_err(|_| refused())?;
         let row = RowId(u64::from_le_bytes(masked) ^ mask(key, claimed));
-        if bool::from(tag(key, user, area, row).ct_eq(claimed)) { Ok(row) } else { Err(refused()) }
+        if bool::from(tag(key, scope, row).ct_eq(claimed)) { Ok(row) } else { Err(refused()) }
     }
 }
 
-/// Authenticates the row for this user and list. The key is the tenant's own, of one incarnation and epoch, so
+/// Authenticates the row for this list of this user. The key is the tenant's own, of one incarnation and epoch, so
 /// neither needs to be in the message.
-fn tag(key: &Secret<64>, user: &UserId, area: &Area, row: RowId) -> [u8; TAG_BYTES] {
-    let user = user.to_bytes();
-    let private = [u8::from(area.private)];
-    first(key, &[b"tag", &user, &private, area.namespace.as_str().as_bytes(), &row.0.to_le_bytes()])
+fn tag(key: &Secret<64>, scope: &CursorScope<'_>, row: RowId) -> [u8; TAG_BYTES] {
+    let user = scope.user.to_bytes();
+    let private = [u8::from(scope.area.private)];
+    let namespace = scope.area.namespace.as_str().as_bytes();
+    first(key, &[b"tag", &user, &private, namespace, scope.query, &row.0.to_le_bytes()])
 }
 
 /// Hides the row number: rows are counted over the whole tenant, other users' private namespaces included.

@@ -1,19 +1,22 @@
-//! Lists: newest first, in pages that hold no snapshot between them.
+//! Lists and counts: in order of first puts, in pages that hold no snapshot between them.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, CursorScope};
 use super::memory::MemoryRecord;
 use super::namespace::{self, Area};
 use super::open::Tenant;
+use super::selection::Selection;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Error, Reason, Result};
 use crate::id::RowId;
 use crate::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
 
-/// Which part of a namespace to list. By default the newest 100 memories.
+/// Which part of a namespace to list, and in which order. By default the newest 100 memories.
 ///
 /// The order is that of first puts; putting a key again does not move it.
 #[derive(Debug, Clone)]
 pub struct List {
+    selection: Selection,
+    oldest_first: bool,
     limit: usize,
     after: Option<Cursor>,
 }
@@ -28,7 +31,20 @@ impl List {
     /// The newest memories.
     #[must_use]
     pub fn new() -> Self {
-        Self { limit: LIST_PAGE_DEFAULT, after: None }
+        Self::of(Selection::all())
+    }
+
+    /// The newest of these memories.
+    #[must_use]
+    pub fn of(selection: Selection) -> Self {
+        Self { selection, oldest_first: false, limit: LIST_PAGE_DEFAULT, after: None }
+    }
+
+    /// Oldest first.
+    #[must_use]
+    pub fn oldest_first(mut self) -> Self {
+        self.oldest_first = true;
+        self
     }
 
     /// At most this many memories in the page; 1 to 1,000, 100 by default.
@@ -38,11 +54,28 @@ impl List {
         self
     }
 
-    /// Goes on where another page ended.
+    /// Goes on where another page of the same selection and order ended.
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);
         self
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.limit == 0 {
+            return Err(Error::invalid("list limit", "must be at least 1"));
+        }
+        if self.limit > LIST_PAGE_MAX {
+            return Err(Error::too_large("list limit", LIST_PAGE_MAX, self.limit));
+        }
+        self.selection.check()
+    }
+
+    /// What a cursor of this list is bound to.
+    fn query(&self) -> Result<Vec<u8>> {
+        let mut query = self.selection.to_bytes()?;
+        query.push(u8::from(self.oldest_first));
+        Ok(query)
     }
 }
 
@@ -50,7 +83,7 @@ impl List {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Page {
-    /// The memories, newest first.
+    /// The memories, in the list's order.
     pub memories: Vec<MemoryRecord>,
     /// Where the list goes on; absent when it ended.
     pub next: Option<Cursor>,
@@ -58,32 +91,46 @@ pub struct Page {
 
 impl Tenant {
     pub(crate) fn list(&self, proof: &Proof<'_, Read>, area: &Area, list: &List) -> Result<Page> {
-        if list.limit == 0 {
-            return Err(Error::invalid("list limit", "must be at least 1"));
-        }
-        if list.limit > LIST_PAGE_MAX {
-            return Err(Error::too_large("list limit", LIST_PAGE_MAX, list.limit));
-        }
-        let before = match &list.after {
-            Some(cursor) => cursor.row(&self.cursor_key, proof.user(), area)?,
-            None => RowId(u64::MAX),
-        };
+        list.check()?;
+        let scope = CursorScope { user: proof.user(), area, query: &list.query()? };
+        let after = list.after.as_ref().map(|cursor| cursor.row(&self.cursor_key, &scope)).transpose()?;
         self.database.read(|tables| {
-            let Some(found) = namespace::find(tables, proof.user(), area)? else {
-                return Ok(Page { memories: Vec::new(), next: None });
-            };
-            let (first, end) = (found.place.row_key(RowId(0)), found.place.row_key(before));
-            let mut rows = tables.memories.range(first.as_slice()..end.as_slice())?.rev();
-            let mut memories = Vec::with_capacity(list.limit);
+            let mut page = Page { memories: Vec::new(), next: None };
+            let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(page) };
+            let Some(selection) = list.selection.resolve(&tables.users)? else { return Ok(page) };
+            let bounds = found.place.rows(after, list.oldest_first);
+            let mut rows = tables.memories.range::<&[u8]>((
+                bounds.0.as_ref().map(<[u8; 16]>::as_slice),
+                bounds.1.as_ref().map(<[u8; 16]>::as_slice),
+            ))?;
             let mut last = None;
-            for row in rows.by_ref().take(list.limit) {
+            while let Some(row) = if list.oldest_first { rows.next() } else { rows.next_back() } {
                 let (key, record) = row?;
+                let Some(memory) = selection.pick(record.value())? else { continue };
+                // One more than the page holds: now it is known that the list goes on.
+                if page.memories.len() == list.limit {
+                    page.next = last.map(|row| Cursor::behind(row, &self.cursor_key, &scope));
+                    break;
+                }
                 last = Some(row_of(key.value())?);
-                memories.push(self.record(tables, record.value())?);
+                page.memories.push(self.named(tables, memory)?);
             }
-            let more = rows.next().transpose()?.is_some();
-            let next = last.filter(|_| more).map(|row| Cursor::behind(row, &self.cursor_key, proof.user(), area));
-            Ok(Page { memories, next })
+            Ok(page)
+        })
+    }
+
+    /// How many memories are selected.
+    pub(crate) fn count(&self, proof: &Proof<'_, Read>, area: &Area, selection: &Selection) -> Result<u64> {
+        selection.check()?;
+        self.database.read(|tables| {
+            let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(0) };
+            let Some(selection) = selection.resolve(&tables.users)? else { return Ok(0) };
+            let (first, last) = found.place.all_rows();
+            let mut count = 0;
+            for row in tables.memories.range(first.as_slice()..=last.as_slice())? {
+                count += u64::from(selection.pick(row?.1.value())?.is_some());
+            }
+            Ok(count)
         })
     }
 }

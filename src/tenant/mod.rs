@@ -9,6 +9,7 @@ pub(crate) mod open;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod recall;
+pub(crate) mod selection;
 pub(crate) mod usage;
 pub(crate) mod user;
 pub(crate) mod write;

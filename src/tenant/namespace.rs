@@ -1,5 +1,7 @@
 //! Namespaces: tenant-wide, or one user's own.
 
+use std::ops::Bound;
+
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,21 @@ impl Place {
     /// `scope | namespace | row`, in order of rows.
     pub(super) fn row_key(self, row: RowId) -> [u8; 16] {
         (u128::from(u64::from_be_bytes(self.prefix())) << 64 | u128::from(row.0)).to_be_bytes()
+    }
+
+    /// The first and last key a row of this namespace can have.
+    pub(super) fn all_rows(self) -> ([u8; 16], [u8; 16]) {
+        (self.row_key(RowId(0)), self.row_key(RowId(u64::MAX)))
+    }
+
+    /// The rows of this namespace that come after one in the order of a list.
+    pub(super) fn rows(self, after: Option<RowId>, oldest_first: bool) -> (Bound<[u8; 16]>, Bound<[u8; 16]>) {
+        let (first, last) = self.all_rows();
+        match after.map(|row| self.row_key(row)) {
+            Some(row) if oldest_first => (Bound::Excluded(row), Bound::Included(last)),
+            Some(row) => (Bound::Included(first), Bound::Excluded(row)),
+            None => (Bound::Included(first), Bound::Included(last)),
+        }
     }
 
     /// `scope | namespace | key`.

@@ -71,7 +71,11 @@ impl Tenant {
 
     /// Decodes a stored memory and names its author.
     pub(super) fn record(&self, tables: &TenantTables, bytes: &[u8]) -> Result<MemoryRecord> {
-        let stored: StoredMemory = codec::decode(bytes)?;
+        self.named(tables, codec::decode(bytes)?)
+    }
+
+    /// Names the author of a memory.
+    pub(super) fn named(&self, tables: &TenantTables, stored: StoredMemory) -> Result<MemoryRecord> {
         let author = self.users.user(tables, stored.author)?;
         Ok(stored.into_record(author))
     }

@@ -2,8 +2,9 @@
 
 use parking_lot::RwLockWriteGuard;
 
+use super::filter::Filter;
 use super::list::row_of;
-use super::memory::MemoryRecord;
+use super::memory::{MemoryRecord, StoredMemory};
 use super::namespace::{self, Area, Found, Place};
 use super::open::Tenant;
 use super::usage::Facts;
@@ -14,6 +15,7 @@ use crate::id::RowId;
 use crate::index::space::{Change, Space};
 use crate::index::vector::UnitVector;
 use crate::limits::{RECALL_TOP_MAX, VECTOR_LOG_ROWS_MAX};
+use crate::store::codec;
 use crate::store::schema::TenantTables;
 
 /// A question: which memories are nearest to this vector.
@@ -29,13 +31,14 @@ pub struct Recall {
     vector: Vec<f32>,
     top: usize,
     minimum_score: f32,
+    filter: Option<Filter>,
 }
 
 impl Recall {
     /// The ten nearest by cosine similarity.
     #[must_use]
     pub fn vector(vector: &[f32]) -> Self {
-        Self { vector: vector.to_vec(), top: 10, minimum_score: -1.0 }
+        Self { vector: vector.to_vec(), top: 10, minimum_score: -1.0, filter: None }
     }
 
     /// At most this many hits; 10 by default, at most 10,000. Zero gives none.
@@ -49,6 +52,13 @@ impl Recall {
     #[must_use]
     pub fn minimum_score(mut self, score: f32) -> Self {
         self.minimum_score = score;
+        self
+    }
+
+    /// Only memories whose metadata match. As many hits as are asked for are given whenever as many match.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
         self
     }
 }
@@ -73,6 +83,7 @@ impl Tenant {
         if recall.minimum_score.is_nan() {
             return Err(Error::invalid("minimum score", "must be a number"));
         }
+        recall.filter.as_ref().map_or(Ok(()), Filter::check)?;
         // The index may have moved past the snapshot that was taken: the next one is newer, and the index answers it.
         // A file that stands still behind its index was put back to an older state; that index is dropped.
         let mut behind = None;
@@ -111,24 +122,51 @@ impl Tenant {
             catch_up(&mut space, tables, &found, now)?;
             guard = RwLockWriteGuard::downgrade(space);
         }
-        let candidates = match guard.as_ref() {
-            Some(space) if space.through() == now => space.search(query, recall.top, recall.minimum_score),
-            _ => return Ok(None),
-        };
+        let Some(space) = guard.as_ref().filter(|space| space.through() == now) else { return Ok(None) };
+        let hits = self.hits(tables, found.place, space, recall, query);
         drop(guard);
-        let mut hits = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let key = found.place.row_key(candidate.row);
-            let Some(record) = tables.memories.get(key.as_slice())? else {
-                // An index that names what its file does not have is not trusted again.
-                *shared.write() = None;
-                return Err(Reason::DamagedRecord("memory of a vector").into());
-            };
-            hits.push(Hit { memory: self.record(tables, record.value())?, score: candidate.score });
+        if hits.as_ref().is_err_and(|error| matches!(error.reason(), Reason::DamagedRecord(_))) {
+            // An index that names what its file does not have is not trusted again.
+            *shared.write() = None;
         }
-        Ok(Some(hits))
+        hits.map(Some)
+    }
+
+    /// The records of the nearest rows. With a filter the search widens until enough of them match.
+    fn hits(
+        &self,
+        tables: &TenantTables,
+        place: Place,
+        space: &Space,
+        recall: &Recall,
+        query: &UnitVector,
+    ) -> Result<Vec<Hit>> {
+        let mut width = if recall.filter.is_some() { recall.top.saturating_mul(WIDENING) } else { recall.top };
+        loop {
+            let candidates = space.search(query, width, recall.minimum_score);
+            let exhausted = candidates.len() < width;
+            let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
+            for candidate in candidates {
+                if hits.len() == recall.top {
+                    break;
+                }
+                let record = tables.memories.get(place.row_key(candidate.row).as_slice())?;
+                let memory: StoredMemory =
+                    codec::decode(record.ok_or(Reason::DamagedRecord("memory of a vector"))?.value())?;
+                if recall.filter.as_ref().is_none_or(|filter| filter.matches(&memory.metadata)) {
+                    hits.push(Hit { memory: self.named(tables, memory)?, score: candidate.score });
+                }
+            }
+            if hits.len() == recall.top || exhausted {
+                return Ok(hits);
+            }
+            width = width.saturating_mul(WIDENING);
+        }
     }
 }
+
+/// By how much a filtered search widens each time.
+const WIDENING: usize = 4;
 
 /// Brings an index to the snapshot's sequence: from the log where that reaches back far enough, else from the file.
 fn catch_up(space: &mut Option<Space>, tables: &TenantTables, found: &Found, now: u64) -> Result<()> {

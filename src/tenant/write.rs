@@ -7,6 +7,7 @@ use super::memory::{Draft, Memory, StoredMemory};
 use super::namespace::{self, Area, Place};
 use super::open::Tenant;
 use super::patch::Patch;
+use super::selection::Selection;
 use super::usage::Facts;
 use super::user::{self, UserNumber};
 use crate::access::gate::{Delete, Operation, Proof, Write};
@@ -16,7 +17,7 @@ use crate::id::{MemoryId, RowId, check_key};
 use crate::index::vector::UnitVector;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_MEMORIES_MAX, VECTOR_LOG_ROWS_MAX};
 use crate::store::codec;
-use crate::store::schema::{MEMORIES, MEMORY_KEYS, META, VECTOR_LOG, VECTORS};
+use crate::store::schema::{MEMORIES, MEMORY_KEYS, META, USERS, VECTOR_LOG, VECTORS};
 
 /// What a put did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,16 @@ pub struct PutOutcome {
     pub created: bool,
     /// The version that this put made.
     pub version: u64,
+}
+
+/// What a deletion of selected memories did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// How many memories are gone.
+    pub count: u64,
+    /// Whether others are selected as well; call again to go on.
+    pub more: bool,
 }
 
 /// The operation byte of a vector log row.
@@ -68,6 +79,17 @@ impl Tenant {
     ) -> Result<()> {
         check_key(key)?;
         self.change(proof, |change| change.delete(proof, area, key, expected_version))
+    }
+
+    /// Deletes the oldest 10,000 selected memories, or all if they are fewer.
+    pub(crate) fn delete_where(
+        &self,
+        proof: &Proof<'_, Delete>,
+        area: &Area,
+        selection: &Selection,
+    ) -> Result<Deleted> {
+        selection.check()?;
+        self.change(proof, |change| change.delete_where(proof, area, selection))
     }
 
     /// Applies a JSON merge patch (RFC 7396) to a memory's content and leaves the rest of it as it is.
@@ -161,6 +183,30 @@ impl Change<'_> {
         self.facts.count_out(&before)?;
         self.set_vector(place, row, None)?;
         audit::append(self.transaction, &mut self.facts, proof, self.at, AuditAction::Delete, area, key)
+    }
+
+    fn delete_where(&mut self, proof: &Proof<'_, Delete>, area: &Area, selection: &Selection) -> Result<Deleted> {
+        let mut keys = Vec::new();
+        let mut more = false;
+        if let Some(place) = namespace::find_for_change(self.transaction, proof.user(), area)? {
+            let (users, memories) = (self.transaction.open_table(USERS)?, self.transaction.open_table(MEMORIES)?);
+            let (first, last) = place.all_rows();
+            let mut rows = memories.range(first.as_slice()..=last.as_slice())?;
+            if let Some(selection) = selection.resolve(&users)? {
+                for row in rows.by_ref() {
+                    let Some(memory) = selection.pick(row?.1.value())? else { continue };
+                    more = keys.len() == BATCH_MEMORIES_MAX;
+                    if more {
+                        break;
+                    }
+                    keys.push(memory.key);
+                }
+            }
+        }
+        for key in &keys {
+            self.delete(proof, area, key, None)?;
+        }
+        Ok(Deleted { count: keys.len() as u64, more })
     }
 
     fn patch(&mut self, proof: &Proof<'_, Write>, area: &Area, patch: &Patch) -> Result<PutOutcome> {
