@@ -50,6 +50,7 @@ pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
 pub use store::chain::ChainHead;
 pub use tenant::audit::{AuditAction, AuditEntry, AuditOutcome};
 pub use tenant::cursor::Cursor;
+pub use tenant::filter::Filter;
 pub use tenant::list::{List, Page};
 pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
 pub use tenant::patch::Patch;

@@ -25,6 +25,12 @@ pub const METADATA_FIELDS_MAX: usize = 64;
 pub const METADATA_NAME_BYTES_MAX: usize = 64;
 /// Longest metadata text value, in bytes.
 pub const METADATA_TEXT_BYTES_MAX: usize = 4_096;
+/// Most conditions of a filter, `all`, `any` and `not` included.
+pub const FILTER_NODES_MAX: usize = 256;
+/// Deepest nesting of a filter; one condition on a field is one level.
+pub const FILTER_DEPTH_MAX: usize = 16;
+/// Most values in the `one_of` lists of a filter, all its lists together.
+pub const FILTER_VALUES_MAX: usize = 1_024;
 /// Most dimensions of a vector.
 pub const VECTOR_DIMENSIONS_MAX: usize = 4_096;
 /// Most namespaces of one tenant, private ones included.

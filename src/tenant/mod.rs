@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod cursor;
+pub(crate) mod filter;
 pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod namespace;
