@@ -312,7 +312,6 @@ impl Filter {
     }
 
     /// Whether these fields are what a checked filter asks for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "lists, deletes and recalls take a filter next"))]
     pub(crate) fn matches(&self, fields: &BTreeMap<String, MetadataValue>) -> bool {
         self.node.matches(fields)
     }
