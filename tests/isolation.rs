@@ -14,8 +14,8 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, Patch, Recall, Result, Scopes, TenantHandle, TenantId,
-    TenantSpec, TestClock, Timestamp, VerifiedIdentity,
+    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, Patch, Recall, Result, Scopes, Selection, TenantHandle,
+    TenantId, TenantSpec, TestClock, Timestamp, VerifiedIdentity,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -133,6 +133,10 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: []"), STOPPED]),
         read("Memories::list", |h| print(h.private.list(&List::new())),
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: []"), STOPPED]),
+        read("Memories::count", |h| print(h.shared.count(&Selection::all())),
+                                                                      [Says("3"),           Says("4"),           Says("3"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
+        read("Memories::count", |h| print(h.private.count(&Selection::all())),
+                                                                      [Says("3"),           Says("3"),           Says("2"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         read("Memories::recall", |h| print(h.shared.recall(&question())),
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("Memories::recall", |h| print(h.private.recall(&question())),
@@ -157,6 +161,10 @@ fn table() -> Vec<Row> {
                                                                       [Says("version: 2"),  Says("version: 2"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete_version", Scopes::DELETE, |h| print(h.shared.delete_version("only zoo", 1)),
                                                                       [ABSENT,              Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::delete_where", Scopes::DELETE, |h| print(h.shared.delete_where(&Selection::all())),
+                                                                      [Says("count: 3"),    Says("count: 4"),    Says("count: 3"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("count: 0"), STOPPED]),
+        change("Memories::delete_where", Scopes::DELETE, |h| print(h.private.delete_where(&Selection::all())),
+                                                                      [Says("count: 3"),    Says("count: 3"),    Says("count: 2"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("count: 0"), STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("k")),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.shared.delete("only zoo")),
