@@ -29,11 +29,11 @@ use crate::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX};
 ///
 /// | built with | written as |
 /// |---|---|
-/// | `Filter::eq("lang", "en")` | `{"eq":["lang",{"Text":"en"}]}` |
-/// | `Filter::ne("done", true)` | `{"ne":["done",{"Bool":true}]}` |
-/// | `Filter::one_of("n", [1, 2])` | `{"in":["n",[{"Integer":1},{"Integer":2}]]}` |
-/// | `Filter::at_least("score", 0.5)` | `{"range":["score",{"from":{"Included":{"Float":0.5}},"to":"Unbounded"}]}` |
-/// | `Filter::less_than("due", time)` | `{"range":["due",{"from":"Unbounded","to":{"Excluded":{"Time":5000000}}}]}` |
+/// | `Filter::eq("lang", "en")` | `{"eq":["lang",{"text":"en"}]}` |
+/// | `Filter::ne("done", true)` | `{"ne":["done",{"bool":true}]}` |
+/// | `Filter::one_of("n", [1, 2])` | `{"in":["n",[{"integer":1},{"integer":2}]]}` |
+/// | `Filter::at_least("score", 0.5)` | `{"range":["score",{"from":{"Included":{"float":0.5}},"to":"Unbounded"}]}` |
+/// | `Filter::less_than("due", time)` | `{"range":["due",{"from":"Unbounded","to":{"Excluded":{"time":5000000}}}]}` |
 /// | `Filter::exists("draft")` | `{"exists":"draft"}` |
 /// | `Filter::contains("title", "Q3")` | `{"contains":["title","Q3"]}` |
 /// | `Filter::all([a, b])`, `Filter::any([a, b])` | `{"all":[a,b]}`, `{"any":[a,b]}` |
@@ -45,7 +45,7 @@ use crate::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX};
 /// use watertight::Filter;
 ///
 /// let filter = Filter::eq("lang", "en").and(Filter::exists("draft").not());
-/// let json = r#"{"all":[{"eq":["lang",{"Text":"en"}]},{"not":{"exists":"draft"}}]}"#;
+/// let json = r#"{"all":[{"eq":["lang",{"text":"en"}]},{"not":{"exists":"draft"}}]}"#;
 /// assert_eq!(serde_json::to_string(&filter).unwrap(), json);
 /// assert_eq!(serde_json::from_str::<Filter>(json).unwrap(), filter);
 ///

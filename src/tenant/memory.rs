@@ -175,6 +175,7 @@ fn check_metadata(fields: &BTreeMap<String, MetadataValue>) -> Result<usize> {
 
 /// A typed metadata value. Types are kept: the integer 1, the float 1.0 and the text "1" are three values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MetadataValue {
     /// True or false.

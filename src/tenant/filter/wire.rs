@@ -186,16 +186,16 @@ mod tests {
         let [a, b] = ["a", "b"].map(Filter::exists);
         let time = Timestamp::from_seconds(5);
         for (filter, json) in [
-            (Filter::eq("lang", "en"), r#"{"eq":["lang",{"Text":"en"}]}"#),
-            (Filter::ne("done", true), r#"{"ne":["done",{"Bool":true}]}"#),
-            (Filter::one_of("n", [1, 2]), r#"{"in":["n",[{"Integer":1},{"Integer":2}]]}"#),
+            (Filter::eq("lang", "en"), r#"{"eq":["lang",{"text":"en"}]}"#),
+            (Filter::ne("done", true), r#"{"ne":["done",{"bool":true}]}"#),
+            (Filter::one_of("n", [1, 2]), r#"{"in":["n",[{"integer":1},{"integer":2}]]}"#),
             (
                 Filter::at_least("score", 0.5),
-                r#"{"range":["score",{"from":{"Included":{"Float":0.5}},"to":"Unbounded"}]}"#,
+                r#"{"range":["score",{"from":{"Included":{"float":0.5}},"to":"Unbounded"}]}"#,
             ),
             (
                 Filter::less_than("due", time),
-                r#"{"range":["due",{"from":"Unbounded","to":{"Excluded":{"Time":5000000}}}]}"#,
+                r#"{"range":["due",{"from":"Unbounded","to":{"Excluded":{"time":5000000}}}]}"#,
             ),
             (Filter::contains("title", "Q3"), r#"{"contains":["title","Q3"]}"#),
             (Filter::all([a.clone(), b.clone()]), r#"{"all":[{"exists":"a"},{"exists":"b"}]}"#),
@@ -222,16 +222,16 @@ mod tests {
             r#""too_deep""#,
             r#"{"all":{"exists":"a"}}"#,
             r#"{"eq":["a"]}"#,
-            r#"{"eq":["a",{"Integer":1},{"Integer":2}]}"#,
+            r#"{"eq":["a",{"integer":1},{"integer":2}]}"#,
             r#"{"eq":["a",1]}"#,
-            r#"{"eq":["a",{"Integer":"1"}]}"#,
-            r#"{"eq":["a",{"Integer":1.0}]}"#,
-            r#"{"eq":["a",{"Integer":9223372036854775808}]}"#,
-            r#"{"eq":["a",{"Float":null}]}"#,
-            r#"{"eq":["a",{"Float":1e999}]}"#,
-            r#"{"eq":["a",{"Integer":1,"Text":"1"}]}"#,
-            r#"{"range":["a",{"from":{"Included":{"Integer":1}}}]}"#,
-            r#"{"range":["a",{"from":{"Included":{"Integer":1}},"to":"Unbounded","step":1}]}"#,
+            r#"{"eq":["a",{"integer":"1"}]}"#,
+            r#"{"eq":["a",{"integer":1.0}]}"#,
+            r#"{"eq":["a",{"integer":9223372036854775808}]}"#,
+            r#"{"eq":["a",{"float":null}]}"#,
+            r#"{"eq":["a",{"float":1e999}]}"#,
+            r#"{"eq":["a",{"integer":1,"Text":"1"}]}"#,
+            r#"{"range":["a",{"from":{"Included":{"integer":1}}}]}"#,
+            r#"{"range":["a",{"from":{"Included":{"integer":1}},"to":"Unbounded","step":1}]}"#,
         ] {
             assert!(serde_json::from_str::<Filter>(json).is_err(), "{json}");
         }
@@ -263,7 +263,7 @@ mod tests {
         let nodes = format!(r#"{{"all":[{},"#, leaves(256));
         assert!(refusal(&nodes).starts_with("filter nodes of 257 exceeds the limit of 256"), "{}", refusal(&nodes));
 
-        let values = |count: usize| vec![r#"{"Integer":1}"#; count].join(",");
+        let values = |count: usize| vec![r#"{"integer":1}"#; count].join(",");
         assert!(serde_json::from_str::<Filter>(&format!(r#"{{"in":["a",[{}]]}}"#, values(1_024))).is_ok());
         let one_list = format!(r#"{{"in":["a",[{},"#, values(1_025));
         let two_lists = format!(r#"{{"any":[{{"in":["a",[{}]]}},{{"in":["b",[{}]]}},"#, values(1_000), values(25));
