@@ -62,15 +62,17 @@ struct Model {
     next_row: u64,
 }
 
+type Condition = Box<dyn Fn(&str, &Row) -> bool>;
+
 /// A selection and what it means.
 struct Chosen {
     selection: Selection,
-    matches: Box<dyn Fn(&str, &Row) -> bool>,
+    matches: Condition,
 }
 
 fn choose(rng: &mut Rng, world: &World, model: &Model) -> Chosen {
     let mut selection = Selection::all();
-    let mut conditions: Vec<Box<dyn Fn(&str, &Row) -> bool>> = Vec::new();
+    let mut conditions: Vec<Condition> = Vec::new();
     if rng.below(3) == 0 {
         let prefix = ["a/", "b/", "", "é"][rng.below(4) as usize];
         selection = selection.key_prefix(prefix);
@@ -78,7 +80,7 @@ fn choose(rng: &mut Rng, world: &World, model: &Model) -> Chosen {
     }
     if rng.below(3) == 0 {
         let least = rng.below(4) as i64;
-        let (filter, condition): (_, Box<dyn Fn(&str, &Row) -> bool>) = match rng.below(4) {
+        let (filter, condition): (_, Condition) = match rng.below(4) {
             0 => (Filter::at_least("n", least), Box::new(move |_, row| row.n.is_some_and(|n| n >= least))),
             1 => (Filter::ne("n", least), Box::new(move |_, row| row.n != Some(least))),
             2 => (Filter::exists("n").not(), Box::new(|_, row| row.n.is_none())),
