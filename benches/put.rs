@@ -65,7 +65,10 @@ fn main() {
             1,
             vec![
                 (contender("plaintext", || put_batch(&plaintext)), Target::None),
-                (contender("encrypted", || put_batch(&encrypted)), target(1.5)),
+                (
+                    contender("encrypted", || put_batch(&encrypted)),
+                    if is_durable { Target::Ratio(1.5) } else { Target::None },
+                ),
             ],
         );
         if is_durable {
