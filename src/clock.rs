@@ -174,11 +174,12 @@ impl EngineClock {
         store.raise_floor(Timestamp(self.floor.load(Ordering::Acquire)))
     }
 
-    /// One caller a minute pays for one commit of the catalog. When it fails, time goes on in memory and the
-    /// next call tries again: a full disk must not stop reads.
+    /// One caller a minute pays for one commit of the catalog. When it fails, time goes on unprotected and a call a
+    /// second later tries again: a full disk must stop neither reads nor expiry.
     #[cold]
     fn extend_lease(&self, now: u64) {
-        let Some(guard) = self.store.try_lock() else { return };
+        // Others wait: an answer beyond the durable floor could be taken back by a crash.
+        let guard = self.store.lock();
         let Some(store) = guard.as_ref() else { return };
         if now < self.lease.load(Ordering::Acquire) {
             return;

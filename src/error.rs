@@ -55,6 +55,13 @@ pub enum Reason {
         /// The value that was refused.
         actual: u64,
     },
+    /// A bound of the tenant is used up.
+    Full {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        limit: u64,
+    },
     /// A vector has another number of dimensions than its namespace.
     Dimension {
         /// Dimensions of the namespace.
@@ -141,6 +148,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self.reason {
             Reason::Invalid { .. } | Reason::TooLarge { .. } | Reason::Dimension { .. } => ErrorKind::InvalidInput,
+            Reason::Full { .. } => ErrorKind::Limit,
             Reason::TokenRefused | Reason::IdentityExpired => ErrorKind::Unauthenticated,
             Reason::NotFound => ErrorKind::NotFound,
             Reason::TenantExists | Reason::TenantState | Reason::Version { .. } => ErrorKind::Conflict,
@@ -209,6 +217,7 @@ impl fmt::Display for Error {
         match &self.reason {
             Reason::Invalid { what, rule } => write!(f, "{what}: {rule}"),
             Reason::TooLarge { what, limit, actual } => write!(f, "{what} of {actual} exceeds the limit of {limit}"),
+            Reason::Full { what, limit } => write!(f, "the limit of {limit} {what} is reached"),
             Reason::Dimension { expected, actual } => {
                 write!(f, "a vector of {actual} dimensions in a namespace of {expected}")
             }

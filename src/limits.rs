@@ -92,6 +92,8 @@ pub const CATALOG_CACHE_BYTES: usize = 4 << 20;
 /// File size above which commits keep redb's allocator state (`quick_repair`), in bytes: repair after a crash
 /// is then independent of the size of the file.
 pub const QUICK_REPAIR_ABOVE_BYTES: u64 = 8 << 20;
+/// Largest answer of a recall or of getting many, in stored bytes; a page of a list ends early instead.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Largest record accepted from a file before it is decoded, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Vector-log entries kept for indexes that are catching up, in rows.

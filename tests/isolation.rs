@@ -116,7 +116,7 @@ fn new_patch(key: &str) -> Patch {
 fn table() -> Vec<Row> {
     vec![
         //                                                            own                   other tenant          other user            no scope suspended expired purged  re-created: old, new              closed
-        read("TenantHandle::usage", |h| print(h.tenant.usage()),      [Says("memories: 8"), Says("memories: 9"), Says("memories: 8"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: 0"), STOPPED]),
+        audit("TenantHandle::usage", |h| print(h.tenant.usage()),     [Says("memories: 8"), Says("memories: 9"), Says("memories: 8"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: 0"), STOPPED]),
         read("Memories::get", |h| print(h.shared.get("k")),           [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         read("Memories::get", |h| print(h.shared.get("only zoo")),    [ABSENT,              Says("zoo shared"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         read("Memories::get", |h| print(h.private.get("k")),          [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),

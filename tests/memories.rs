@@ -745,7 +745,13 @@ fn every_change_has_its_audit_entry_and_nothing_else_has_one() {
     let told: Vec<_> = entries
         .iter()
         .map(|entry| {
-            (entry.user.subject(), entry.action, entry.namespace.as_str(), entry.private, entry.key.as_deref().unwrap())
+            (
+                entry.user.subject(),
+                entry.action,
+                entry.namespace.as_ref().unwrap().as_str(),
+                entry.private,
+                entry.key.as_deref().unwrap(),
+            )
         })
         .collect();
     use AuditAction::{Delete, Put};

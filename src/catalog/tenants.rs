@@ -200,10 +200,19 @@ impl Catalog {
     /// Marks a tenant as being purged. From here on nobody can reach it, whatever happens.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Conflict` while it is being provisioned.
-    pub(crate) fn begin_purge(&self, act: Act<'_>, tenant: &TenantId) -> Result<TenantRecord> {
+    /// `NotFound` when there is none, or another incarnation than the given one; `Conflict` while it is being
+    /// provisioned.
+    pub(crate) fn begin_purge(
+        &self,
+        act: Act<'_>,
+        tenant: &TenantId,
+        only: Option<Incarnation>,
+    ) -> Result<TenantRecord> {
         self.database.write(|transaction| {
             let step = |record: &mut TenantRecord| {
+                if only.is_some_and(|only| only != record.incarnation) {
+                    return Err(Error::not_found());
+                }
                 if record.status == TenantStatus::Provisioning {
                     return Err(Error::from(Reason::TenantState));
                 }

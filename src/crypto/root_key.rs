@@ -69,10 +69,12 @@ impl RootKey {
         let refused = |why| Reason::RootKeySource(why);
         let mut options = std::fs::OpenOptions::new();
         options.read(true);
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         {
+            use rustix::fs::OFlags;
             use std::os::unix::fs::OpenOptionsExt;
-            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+            // Without waiting: opening a pipe would otherwise hang until somebody writes to it.
+            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         }
         let file = options.open(path).map_err(|_| refused("the file cannot be opened, or is a link"))?;
         // The open file is asked, not the path: between two looks at a path it can become another file.
@@ -175,7 +177,6 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let link = directory.path().join("link.key");
         symlink(&path, &link).unwrap();
-        #[cfg(target_os = "linux")]
         assert!(RootKey::from_file(&link).is_err());
         assert!(RootKey::from_file(directory.path()).is_err());
         assert!(RootKey::from_file(directory.path().join("absent")).is_err());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::core::{Engine, Parts};
+use super::core::Engine;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Result};
@@ -39,19 +39,24 @@ pub struct Ready(RootKey);
 #[derive(Debug)]
 pub struct EngineBuilder<State> {
     state: State,
-    directory: PathBuf,
-    verifiers: Vec<JwtVerifier>,
-    operator_verifier: Option<JwtVerifier>,
-    tenant_cache_bytes: usize,
-    disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
-    plaintext: bool,
+    options: Options,
+}
+
+/// Everything but the root key.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) directory: PathBuf,
+    pub(super) verifiers: Vec<JwtVerifier>,
+    pub(super) operator_verifier: Option<JwtVerifier>,
+    pub(super) tenant_cache_bytes: usize,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) plaintext: bool,
 }
 
 impl EngineBuilder<NeedsRootKey> {
     pub(super) fn new(directory: &Path) -> Self {
-        Self {
-            state: NeedsRootKey(()),
+        let options = Options {
             directory: directory.to_owned(),
             verifiers: Vec::new(),
             operator_verifier: None,
@@ -59,22 +64,14 @@ impl EngineBuilder<NeedsRootKey> {
             disk: Arc::new(SystemDisk),
             clock: Arc::new(SystemClock),
             plaintext: false,
-        }
+        };
+        Self { state: NeedsRootKey(()), options }
     }
 
     /// The key that wraps every other key. A new directory is bound to it; an existing one must be opened with it.
     #[must_use]
     pub fn root_key(self, key: RootKey) -> EngineBuilder<Ready> {
-        EngineBuilder {
-            state: Ready(key),
-            directory: self.directory,
-            verifiers: self.verifiers,
-            operator_verifier: self.operator_verifier,
-            tenant_cache_bytes: self.tenant_cache_bytes,
-            disk: self.disk,
-            clock: self.clock,
-            plaintext: self.plaintext,
-        }
+        EngineBuilder { state: Ready(key), options: self.options }
     }
 }
 
@@ -85,7 +82,7 @@ impl<State> EngineBuilder<State> {
     /// The issuer can speak for the tenants whose records name it, and for no others.
     #[must_use]
     pub fn verifier(mut self, verifier: JwtVerifier) -> Self {
-        self.verifiers.push(verifier);
+        self.options.verifiers.push(verifier);
         self
     }
 
@@ -95,21 +92,21 @@ impl<State> EngineBuilder<State> {
     /// The issuer can name operators, who manage every tenant's lifecycle and read no tenant's content.
     #[must_use]
     pub fn operator_verifier(mut self, verifier: JwtVerifier) -> Self {
-        self.operator_verifier = Some(verifier);
+        self.options.operator_verifier = Some(verifier);
         self
     }
 
     /// Page cache of each open tenant, in bytes; 4 MiB by default.
     #[must_use]
     pub fn tenant_cache_bytes(mut self, bytes: usize) -> Self {
-        self.tenant_cache_bytes = bytes;
+        self.options.tenant_cache_bytes = bytes;
         self
     }
 
     /// Where the time comes from; the system's clock by default.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.options.clock = clock;
         self
     }
 
@@ -131,17 +128,8 @@ impl EngineBuilder<Ready> {
     /// key file is missing; `Damaged` when the directory holds what is not ours; `Incompatible` when a later release
     /// wrote it; `InvalidInput` when verifiers contradict each other. Nothing is changed by a refusal.
     pub fn open(self) -> Result<(Engine, Authority)> {
-        check_verifiers(&self.verifiers, self.operator_verifier.as_ref())?;
-        Engine::open(Parts {
-            directory: self.directory,
-            root_key: self.state.0,
-            verifiers: self.verifiers,
-            operator_verifier: self.operator_verifier,
-            tenant_cache_bytes: self.tenant_cache_bytes,
-            disk: self.disk,
-            clock: self.clock,
-            plaintext: self.plaintext,
-        })
+        check_verifiers(&self.options.verifiers, self.options.operator_verifier.as_ref())?;
+        Engine::open(self.options, &self.state.0)
     }
 }
 
@@ -151,8 +139,13 @@ fn check_verifiers(tenants: &[JwtVerifier], operators: Option<&JwtVerifier>) -> 
         if tenants.iter().skip(at + 1).any(|other| other.issuer() == verifier.issuer()) {
             return Err(Error::invalid("verifiers", "two of them have the same issuer"));
         }
-        let both = |other: &JwtVerifier| other.issuer() == verifier.issuer() && other.audience() == verifier.audience();
-        if operators.is_some_and(both) {
+        // An operator's token must name no tenant, in the words that this issuer has for one.
+        let accepts_tenants = |operators: &JwtVerifier| {
+            operators.issuer() == verifier.issuer()
+                && (operators.audience() == verifier.audience()
+                    || operators.tenant_claim_name() != verifier.tenant_claim_name())
+        };
+        if operators.is_some_and(accepts_tenants) {
             return Err(Error::invalid("operator verifier", "must not accept the tenants' tokens"));
         }
     }
@@ -168,14 +161,14 @@ impl<State> Danger<State> {
     /// engine that was made so stays so.
     #[must_use]
     pub fn plaintext_files(mut self) -> EngineBuilder<State> {
-        self.0.plaintext = true;
+        self.0.options.plaintext = true;
         self.0
     }
 
     /// Puts another file system under the engine. Its durability is whatever the implementation makes of it.
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> EngineBuilder<State> {
-        self.0.disk = disk;
+        self.0.options.disk = disk;
         self.0
     }
 }

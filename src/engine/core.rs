@@ -1,16 +1,16 @@
 //! The engine itself, and the orders in which a data directory is made and opened.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::builder::{EngineBuilder, NeedsRootKey};
+use super::builder::{EngineBuilder, NeedsRootKey, Options};
 use super::operator::Operator;
 use super::pool::Pool;
 use crate::catalog::tenants::Catalog;
-use crate::clock::{Clock, EngineClock};
+use crate::clock::EngineClock;
 use crate::crypto::engine_key::{self, EngineKey};
 use crate::crypto::page::PageScope;
 use crate::crypto::root_key::RootKey;
@@ -55,18 +55,6 @@ pub(crate) struct Inner {
     lock: Mutex<Option<Box<dyn DiskFile>>>,
 }
 
-/// What the builder collected.
-pub(super) struct Parts {
-    pub(super) directory: PathBuf,
-    pub(super) root_key: RootKey,
-    pub(super) verifiers: Vec<JwtVerifier>,
-    pub(super) operator_verifier: Option<JwtVerifier>,
-    pub(super) tenant_cache_bytes: usize,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) plaintext: bool,
-}
-
 impl Engine {
     /// Starts opening the data directory at `directory`.
     #[must_use]
@@ -74,17 +62,17 @@ impl Engine {
         EngineBuilder::new(directory.as_ref())
     }
 
-    pub(super) fn open(parts: Parts) -> Result<(Self, Authority)> {
-        let disk = parts.disk;
-        let layout = Layout::new(&parts.directory);
+    pub(super) fn open(options: Options, root_key: &RootKey) -> Result<(Self, Authority)> {
+        let disk = options.disk;
+        let layout = Layout::new(&options.directory);
         let lock = take_lock(&*disk, &layout)?;
-        let format = Format::read_or_make(&*disk, &layout, parts.plaintext)?;
+        let format = Format::read_or_make(&*disk, &layout, options.plaintext)?;
         for directory in [layout.keys(), layout.tenants()] {
             ensure_directory(&*disk, &directory)?;
         }
-        let key = engine_key(&*disk, &layout, format.engine, &parts.root_key)?;
+        let key = engine_key(&*disk, &layout, format.engine, root_key)?;
         let catalog = Arc::new(open_catalog(&disk, &layout, &key, format.plaintext)?);
-        let clock = Arc::new(EngineClock::new(parts.clock, catalog.clock_floor()?));
+        let clock = Arc::new(EngineClock::new(options.clock, catalog.clock_floor()?));
         clock.keep_floor_in(catalog.clone());
         let authority = Authority::new(format.engine, clock.clone());
         let engine = Self(Arc::new(Inner {
@@ -96,11 +84,11 @@ impl Engine {
             clock,
             pool: Pool::default(),
             plaintext: format.plaintext,
-            tenant_cache_bytes: parts.tenant_cache_bytes,
+            tenant_cache_bytes: options.tenant_cache_bytes,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
-            verifiers: parts.verifiers,
-            operator_verifier: parts.operator_verifier,
+            verifiers: options.verifiers,
+            operator_verifier: options.operator_verifier,
             lock: Mutex::new(Some(lock)),
         }));
         engine.0.sweep()?;

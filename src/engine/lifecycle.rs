@@ -13,32 +13,39 @@ use crate::crypto::tenant_key::{self, TenantKey};
 use crate::error::{Reason, Result};
 use crate::id::{Incarnation, TenantId};
 use crate::store::database::FileSpec;
-use crate::store::directory::{directory_exists, ensure_directory, read_small, remove, shred, temporary, write_small};
+use crate::store::directory::{
+    directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
+};
 use crate::tenant::open::{Owner, Tenant};
 
 impl Inner {
-    pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+    pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, mut record: TenantRecord) -> Result<TenantRecord> {
         let _under_way = self.steps.read();
         {
             let _exclusive = self.lifecycle.write();
-            self.catalog.begin_provision(act, tenant, record)?;
+            // Stamped when no other tenant can have the name any more: later than every identity that was attested
+            // for a predecessor, earlier than every one attested for this tenant.
+            record.created_at = self.clock.stamp();
+            let begun = self.catalog.begin_provision(act, tenant, &record).map(|()| record.clone());
+            self.settle(tenant, begun, |row| row.incarnation == record.incarnation)?;
         }
-        let made = self.make_files(record).and_then(|()| {
+        let made = self.make_files(&record).and_then(|()| {
             let _exclusive = self.lifecycle.write();
             self.catalog.finish_provision(tenant, record.incarnation)
         });
-        let Err(error) = made else { return Ok(()) };
+        let record = TenantRecord { status: TenantStatus::Active, ..record };
+        let Err(error) = made else { return Ok(record) };
         match self.catalog.tenant(tenant) {
             Ok(Some(found)) if found.incarnation == record.incarnation && found.status == TenantStatus::Active => {
                 // The last commit is there although it failed.
-                return Ok(());
+                return Ok(record);
             }
             Ok(_) => {}
             // Which of the two it is cannot be known, and a tenant in service must keep its files.
             Err(_) => return Err(error),
         }
         // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
-        let undone = self.destroy_files(record).and_then(|()| {
+        let undone = self.destroy_files(&record).and_then(|()| {
             let _exclusive = self.lifecycle.write();
             self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
         });
@@ -59,11 +66,11 @@ impl Inner {
         Ok(record)
     }
 
-    pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId) -> Result<()> {
+    pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId, only: Option<Incarnation>) -> Result<()> {
         let _under_way = self.steps.read();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();
-            let record = self.settle(tenant, self.catalog.begin_purge(act, tenant), |record| {
+            let record = self.settle(tenant, self.catalog.begin_purge(act, tenant, only), |record| {
                 record.status == TenantStatus::Purging
             })?;
             let slot = self.pool.slot(record.incarnation);
@@ -97,22 +104,42 @@ impl Inner {
         }
     }
 
-    /// At open: undoes half-made tenants and finishes half-done purges.
+    /// At open: finishes half-done purges, and half-made tenants if their files are complete; undoes the others. What
+    /// cannot be finished now stays unreachable until the next open, and keeps nobody else waiting.
     pub(super) fn sweep(&self) -> Result<()> {
         for (tenant, record) in self.catalog.unfinished()? {
-            match record.status {
-                TenantStatus::Provisioning | TenantStatus::Purging => {
-                    self.destroy_files(&record)?;
-                    let act = Act { operator: None, at: self.clock.now() };
-                    self.catalog.finish_removal(act, &tenant, record.incarnation)?;
-                    tracing::info!(%tenant, "finished what a crash had interrupted");
-                }
-                TenantStatus::Active | TenantStatus::Suspended => {
-                    return Err(Reason::DamagedRecord("unfinished tenant").into());
-                }
+            match self.finish(&tenant, &record) {
+                Ok(()) => tracing::info!(%tenant, "finished what a crash had interrupted"),
+                Err(error) => tracing::error!(%tenant, reason = %error, "cannot finish what a crash interrupted"),
             }
         }
         Ok(())
+    }
+
+    fn finish(&self, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+        match record.status {
+            TenantStatus::Active | TenantStatus::Suspended => {
+                return Err(Reason::DamagedRecord("unfinished tenant").into());
+            }
+            // An older catalog that was put back may call a tenant half-made that has long been in service: files
+            // that are complete are never destroyed here.
+            TenantStatus::Provisioning if self.files_complete(record)? => {
+                self.open_tenant(record)?.close();
+                return self.catalog.finish_provision(tenant, record.incarnation);
+            }
+            TenantStatus::Provisioning | TenantStatus::Purging => {}
+        }
+        self.destroy_files(record)?;
+        let act = Act { operator: None, at: self.clock.now() };
+        self.catalog.finish_removal(act, tenant, record.incarnation)
+    }
+
+    fn files_complete(&self, record: &TenantRecord) -> Result<bool> {
+        let (has_keys, has_data) = self.check_directories(record.incarnation)?;
+        Ok(has_keys
+            && has_data
+            && file_exists(&*self.disk, &self.layout.tenant_key(record.incarnation, record.epoch))?
+            && file_exists(&*self.disk, &self.layout.tenant_data(record.incarnation, record.epoch))?)
     }
 
     /// Opens a tenant's file with its own key.

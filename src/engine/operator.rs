@@ -141,18 +141,16 @@ impl Operator {
     pub fn provision(&self, spec: TenantSpec) -> Result<TenantInfo> {
         let act = self.act()?;
         spec.check()?;
-        let mut record = TenantRecord {
+        let record = TenantRecord {
             incarnation: Incarnation::random()?,
             epoch: Epoch::FIRST,
             status: TenantStatus::Provisioning,
             plan: spec.plan,
             issuers: spec.issuers,
             owners: spec.owners,
-            // Later than every identity attested before, earlier than every one attested from here on.
-            created_at: self.engine.clock.stamp(),
+            created_at: act.at,
         };
-        self.engine.provision(act, &spec.tenant, &record)?;
-        record.status = TenantStatus::Active;
+        let record = self.engine.provision(act, &spec.tenant, record)?;
         Ok(TenantInfo::new(spec.tenant, record))
     }
 
@@ -199,12 +197,21 @@ impl Operator {
     /// Destroys a tenant: stops its handles for ever, waits for running operations, destroys its keys, removes its
     /// data, and frees the name. A tenant of the same name made later is another one.
     ///
-    /// A failure leaves the tenant unreachable; calling again, or opening the engine again, goes on from there.
+    /// A failure leaves the tenant unreachable; calling again, or opening the engine again, goes on from there. Where
+    /// others may provision the name meanwhile, call [`Operator::purge_incarnation`] instead.
     ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` while it is being provisioned.
     pub fn purge(&self, tenant: &TenantId) -> Result<()> {
-        self.engine.purge(self.act()?, tenant)
+        self.engine.purge(self.act()?, tenant, None)
+    }
+
+    /// As [`Operator::purge`], but only this life of the name: a repeated call never destroys its successor.
+    ///
+    /// # Errors
+    /// `NotFound` when this incarnation does not have the name (any more), `Conflict` while it is being provisioned.
+    pub fn purge_incarnation(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+        self.engine.purge(self.act()?, tenant, Some(incarnation))
     }
 
     /// What stays of a purged tenant, by the incarnation that [`TenantInfo`] named.

@@ -171,6 +171,10 @@ impl JwtVerifier {
         &self.rules.issuer
     }
 
+    pub(crate) fn tenant_claim_name(&self) -> &str {
+        &self.rules.tenant_claim
+    }
+
     pub(crate) fn leeway_allowed(&self) -> Duration {
         Duration::from_secs(self.rules.leeway_seconds)
     }

@@ -174,7 +174,7 @@ impl PageFile {
         let mut header = sealed.header.lock();
         for _ in 0..2 {
             self.0.write_header(sealed, &mut header)?;
-            self.0.sync(sealed, &mut header)?;
+            self.0.sync(&mut header)?;
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Inner {
         self.file.write_at(copy.offset(), &*slot)
     }
 
-    fn sync(&self, _sealed: &Sealed, header: &mut Header) -> io::Result<()> {
+    fn sync(&self, header: &mut Header) -> io::Result<()> {
         self.sync_file()?;
         if std::mem::take(&mut header.pending) {
             header.durable = header.durable.other();
@@ -295,7 +295,7 @@ impl StorageBackend for PageFile {
             // header that names more than there is, which reads as a truncated file.
             let mut header = sealed.header.lock();
             self.0.write_header(sealed, &mut header)?;
-            self.0.sync(sealed, &mut header)?;
+            self.0.sync(&mut header)?;
         }
         let physical = if len == 0 { 0 } else { physical_end(len / PAGE) };
         self.0.file.set_len(physical)
@@ -304,7 +304,7 @@ impl StorageBackend for PageFile {
     fn sync_data(&self) -> io::Result<()> {
         match &self.0.sealing {
             Sealing::None => self.0.sync_file(),
-            Sealing::Sealed(sealed) => self.0.sync(sealed, &mut sealed.header.lock()),
+            Sealing::Sealed(sealed) => self.0.sync(&mut sealed.header.lock()),
         }
     }
 

@@ -147,39 +147,38 @@ impl<T: Tables> Database<T> {
 
     /// A read guard on an open instance, opening one if the last has ended.
     fn usable_state(&self) -> Result<RwLockReadGuard<'_, State<T>>> {
-        {
-            let state = self.state.read();
-            match &*state {
-                State::Open(_) => return Ok(state),
-                State::Quarantined(error) => return Err(error.clone()),
-                State::Closed => return Err(Reason::Closed.into()),
-                State::Ended { .. } => {}
+        loop {
+            {
+                let state = self.state.read();
+                match &*state {
+                    State::Open(_) => return Ok(state),
+                    State::Quarantined(error) => return Err(error.clone()),
+                    State::Closed => return Err(Reason::Closed.into()),
+                    State::Ended { .. } => {}
+                }
             }
+            self.open_again()?;
         }
-        {
-            let mut state = self.state.write();
-            if let State::Ended { sync_failed } = *state {
-                let sync_failed = Cell::new(sync_failed);
-                *state = match Live::open(&self.spec, &sync_failed) {
-                    Ok(live) => State::Open(live),
-                    // It may pass: the next operation tries again.
-                    Err(error) if matches!(error.reason(), Reason::Io(_) | Reason::DiskFull) => {
-                        *state = State::Ended { sync_failed: sync_failed.get() };
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        tracing::error!(reason = %error, "a file could not be opened again and is quarantined");
-                        State::Quarantined(error)
-                    }
-                };
+    }
+
+    /// Replaces an instance that has ended, unless somebody else has done so meanwhile.
+    fn open_again(&self) -> Result<()> {
+        let mut state = self.state.write();
+        let State::Ended { sync_failed } = *state else { return Ok(()) };
+        let sync_failed = Cell::new(sync_failed);
+        *state = match Live::open(&self.spec, &sync_failed) {
+            Ok(live) => State::Open(live),
+            // It may pass: the next operation tries again.
+            Err(error) if matches!(error.reason(), Reason::Io(_) | Reason::DiskFull) => {
+                *state = State::Ended { sync_failed: sync_failed.get() };
+                return Err(error);
             }
-        }
-        let state = self.state.read();
-        match &*state {
-            State::Quarantined(error) => Err(error.clone()),
-            State::Closed | State::Ended { .. } => Err(Reason::Closed.into()),
-            State::Open(_) => Ok(state),
-        }
+            Err(error) => {
+                tracing::error!(reason = %error, "a file could not be opened again and is quarantined");
+                State::Quarantined(error)
+            }
+        };
+        Ok(())
     }
 
     /// Drops a failed instance once its last reader has left.
@@ -260,12 +259,11 @@ impl<T: Tables> Live<T> {
             Err(_) if committing.get() => return Err(Reason::CommitUnknown.into()),
             Err(_) => return Err(panicked()),
         };
-        // The commit is durable: what fails from here on must not turn it into an error. A snapshot that cannot be
-        // opened ends the instance at the next operation, which then reports its own failure.
+        // The commit is durable from here on.
         if let Err(error) = self.file.mirror() {
             tracing::warn!(kind = ?error.kind(), "the second header copy could not be written");
         }
-        match snapshot(&self.redb) {
+        match shielded(|| snapshot(&self.redb)) {
             Ok(fresh) => {
                 *self.snapshot.write() = Arc::new(fresh);
                 Ok(answer)

@@ -23,12 +23,19 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
 /// `Damaged` when the name belongs to a link, a file, or a directory that others can write to.
 pub(crate) fn ensure_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
     if !directory_exists(disk, path)? {
-        disk.create_directory(path)?;
-        if let Some(parent) = path.parent() {
-            disk.sync_directory(parent)?;
+        match disk.create_directory(path) {
+            // Another tenant with the same first digits was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => drop(directory_exists(disk, path)?),
+            made => made?,
         }
     }
-    Ok(())
+    // Also when it was there: whoever made it may not have made it durable yet, or may have failed to.
+    Ok(disk.sync_directory(parent(path))?)
+}
+
+/// The directory that holds a name; the working directory for a bare relative one.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether a private directory has this name.
@@ -51,19 +58,30 @@ pub(crate) fn directory_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
 /// Whether a regular file has this name.
 ///
 /// # Errors
-/// `Damaged` when a link, a directory or anything else has it.
+/// `Damaged` when a link, a directory or anything else has it, or others can write to it.
 pub(crate) fn file_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.inspect(path)? {
         None => Ok(false),
-        Some(info) if info.kind == EntryKind::File => Ok(true),
+        Some(info) if info.kind == EntryKind::File => {
+            if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
+                return Err(Reason::ForeignFile("a file that others can write to").into());
+            }
+            Ok(true)
+        }
         Some(_) => Err(Reason::ForeignFile("a link or directory where a file belongs").into()),
     }
 }
 
-/// Reads a small file whole; `None` when it does not exist.
+/// Reads a small file of the engine's owner whole; `None` when it does not exist.
+///
+/// # Errors
+/// As for [`file_exists`], and `Damaged` when others can read it: key files are of this kind.
 pub(crate) fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
     if !file_exists(disk, path)? {
         return Ok(None);
+    }
+    if disk.inspect(path)?.and_then(|info| info.mode).is_some_and(|mode| mode & 0o077 != 0) {
+        return Err(Reason::ForeignFile("a file that others can read, where none may").into());
     }
     let file = disk.open(path)?;
     let length = usize::try_from(file.len()?).unwrap_or(usize::MAX);
@@ -96,10 +114,7 @@ pub(crate) fn write_small(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<
 /// Gives a finished, synced file its name, and makes the name durable.
 pub(crate) fn publish(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     disk.rename(from, to)?;
-    match to.parent() {
-        Some(parent) => disk.sync_directory(parent),
-        None => Ok(()),
-    }
+    disk.sync_directory(parent(to))
 }
 
 /// Overwrites a key file with zeros, syncs, and removes its name. An absent file is destroyed already.
@@ -121,10 +136,7 @@ pub(crate) fn shred(disk: &dyn Disk, path: &Path) -> Result<()> {
 /// Removes a name durably.
 pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
     remove_if_present(disk, path)?;
-    if let Some(parent) = path.parent() {
-        disk.sync_directory(parent)?;
-    }
-    Ok(())
+    Ok(disk.sync_directory(parent(path))?)
 }
 
 fn remove_if_present(disk: &dyn Disk, path: &Path) -> Result<()> {

@@ -45,12 +45,12 @@ pub struct AuditEntry {
     pub user: UserId,
     /// What.
     pub action: AuditAction,
-    /// In which namespace.
-    pub namespace: Namespace,
+    /// In which namespace; absent like `key`.
+    pub namespace: Option<Namespace>,
     /// Whether that is a private namespace of `user`.
     pub private: bool,
     /// Which memory. Absent where it is in a private namespace of a user who is not the reader: the trail says that
-    /// something was done, not what that user calls it.
+    /// something was done, not what that user calls things.
     pub key: Option<String>,
     /// How it ended.
     pub outcome: AuditOutcome,
@@ -75,7 +75,7 @@ pub(super) fn append<O>(
         at,
         user: proof.user().clone(),
         action,
-        namespace: area.namespace.clone(),
+        namespace: Some(area.namespace.clone()),
         private: area.private,
         key: Some(key.to_owned()),
         outcome: AuditOutcome::Done,
@@ -91,7 +91,7 @@ impl Tenant {
             rows.map(|row| {
                 let mut entry: AuditEntry = chain::entry(row?.1.value())?;
                 if entry.private && entry.user != *proof.user() {
-                    entry.key = None;
+                    (entry.namespace, entry.key) = (None, None);
                 }
                 Ok(entry)
             })

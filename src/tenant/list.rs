@@ -8,7 +8,7 @@ use super::selection::Selection;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Error, Reason, Result};
 use crate::id::RowId;
-use crate::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
 
 /// Which part of a namespace to list, and in which order. By default the newest 100 memories.
 ///
@@ -104,11 +104,15 @@ impl Tenant {
                 bounds.1.as_ref().map(<[u8; 16]>::as_slice),
             ))?;
             let mut last = None;
+            let mut bytes = 0_usize;
             while let Some(row) = if list.oldest_first { rows.next() } else { rows.next_back() } {
                 let (key, record) = row?;
                 let Some(memory) = selection.pick(record.value())? else { continue };
-                // One more than the page holds: now it is known that the list goes on.
-                if page.memories.len() == list.limit {
+                // One more than the page holds: now it is known that the list goes on. A page of large memories ends
+                // early, so that no reader can make the process hold gigabytes.
+                bytes = bytes.saturating_add(record.value().len());
+                let is_full = page.memories.len() == list.limit || bytes > ANSWER_BYTES_MAX;
+                if is_full && !page.memories.is_empty() {
                     page.next = last.map(|row| Cursor::behind(row, &self.cursor_key, &scope));
                     break;
                 }

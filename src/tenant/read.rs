@@ -9,7 +9,7 @@ use super::write::stored_row;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Error, Reason, Result};
 use crate::id::check_key;
-use crate::limits::BATCH_MEMORIES_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, BATCH_MEMORIES_MAX};
 use crate::store::codec;
 use crate::store::schema::TenantTables;
 
@@ -31,7 +31,7 @@ impl Tenant {
         check_key(key)?;
         self.database.read(|tables| {
             let place = place(tables, proof, area, known)?.ok_or_else(Error::not_found)?;
-            self.find(tables, place, key)?.ok_or_else(Error::not_found)
+            self.find(tables, place, key, &mut 0)?.ok_or_else(Error::not_found)
         })
     }
 
@@ -47,8 +47,9 @@ impl Tenant {
             return Err(Error::too_large("batch", BATCH_MEMORIES_MAX, keys.len()));
         }
         keys.iter().try_for_each(|key| check_key(key))?;
+        let mut bytes = 0;
         self.database.read(|tables| match place(tables, proof, area, known)? {
-            Some(place) => keys.iter().map(|key| self.find(tables, place, key)).collect(),
+            Some(place) => keys.iter().map(|key| self.find(tables, place, key, &mut bytes)).collect(),
             None => Ok(vec![None; keys.len()]),
         })
     }
@@ -62,10 +63,12 @@ impl Tenant {
         })
     }
 
-    fn find(&self, tables: &TenantTables, place: Place, key: &str) -> Result<Option<MemoryRecord>> {
+    /// `bytes` counts what an answer of several memories holds so far.
+    fn find(&self, tables: &TenantTables, place: Place, key: &str, bytes: &mut usize) -> Result<Option<MemoryRecord>> {
         let Some(row) = tables.memory_keys.get(place.text_key(key).as_slice())? else { return Ok(None) };
         let row = place.row_key(stored_row(row.value())?);
         let record = tables.memories.get(row.as_slice())?.ok_or(Reason::DamagedRecord("memory without its row"))?;
+        count_answer(bytes, record.value())?;
         self.record(tables, record.value()).map(Some)
     }
 
@@ -79,6 +82,15 @@ impl Tenant {
         let author = self.users.user(tables, stored.author)?;
         Ok(stored.into_record(author))
     }
+}
+
+/// Counts a record into an answer of several.
+///
+/// # Errors
+/// `InvalidInput` when the answer would exceed its bound: ask for fewer.
+pub(super) fn count_answer(bytes: &mut usize, record: &[u8]) -> Result<()> {
+    *bytes = bytes.saturating_add(record.len());
+    if *bytes > ANSWER_BYTES_MAX { Err(Error::too_large("answer bytes", ANSWER_BYTES_MAX, *bytes)) } else { Ok(()) }
 }
 
 /// Where the namespace is, remembered by the caller's handle once it exists.

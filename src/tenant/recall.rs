@@ -7,6 +7,7 @@ use super::list::row_of;
 use super::memory::{MemoryRecord, StoredMemory};
 use super::namespace::{self, Area, Found, Place};
 use super::open::Tenant;
+use super::read::count_answer;
 use super::usage::Facts;
 use super::write::{LOG_PUT, LOG_REMOVE};
 use crate::access::gate::{Proof, Read};
@@ -146,14 +147,16 @@ impl Tenant {
             let candidates = space.search(query, width, recall.minimum_score);
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
+            let mut bytes = 0;
             for candidate in candidates {
                 if hits.len() == recall.top {
                     break;
                 }
                 let record = tables.memories.get(place.row_key(candidate.row).as_slice())?;
-                let memory: StoredMemory =
-                    codec::decode(record.ok_or(Reason::DamagedRecord("memory of a vector"))?.value())?;
+                let record = record.ok_or(Reason::DamagedRecord("memory of a vector"))?;
+                let memory: StoredMemory = codec::decode(record.value())?;
                 if recall.filter.as_ref().is_none_or(|filter| filter.matches(&memory.metadata)) {
+                    count_answer(&mut bytes, record.value())?;
                     hits.push(Hit { memory: self.named(tables, memory)?, score: candidate.score });
                 }
             }

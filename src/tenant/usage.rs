@@ -4,8 +4,8 @@ use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::open::Tenant;
-use crate::access::gate::{Proof, Read};
-use crate::error::{Error, Reason, Result};
+use crate::access::gate::{Admin, Proof};
+use crate::error::{Reason, Result};
 use crate::limits::NAMESPACES_MAX;
 use crate::store::chain::ChainHead;
 use crate::store::codec::{self, Record};
@@ -69,7 +69,7 @@ impl Facts {
     pub(super) fn take_namespace_number(&mut self) -> Result<u32> {
         let count = self.usage.namespaces.saturating_add(1);
         if count > NAMESPACES_MAX {
-            return Err(Error::too_large("namespaces", NAMESPACES_MAX as usize, count as usize));
+            return Err(Reason::Full { what: "namespaces", limit: u64::from(NAMESPACES_MAX) }.into());
         }
         self.usage.namespaces = count;
         take_number(&mut self.next_namespace)
@@ -93,7 +93,7 @@ fn take_number(next: &mut u32) -> Result<u32> {
 }
 
 impl Tenant {
-    pub(crate) fn usage(&self, _proof: &Proof<'_, Read>) -> Result<Usage> {
+    pub(crate) fn usage(&self, _proof: &Proof<'_, Admin>) -> Result<Usage> {
         self.database.read(|tables| Ok(Facts::read(&tables.meta)?.usage))
     }
 }
