@@ -53,12 +53,16 @@ fn an_identity_attested_while_the_name_changes_hands_is_the_old_ones() {
     let disk = SimDisk::new(1);
     let world = open(&disk);
     world.provision("acme").unwrap();
+    let incarnation = world.operator().inspect(&id("acme")).unwrap().incarnation.to_string();
+    let directory = format!("{DATA}/tenants/{}/{incarnation}", &incarnation[..2]);
     let state = Arc::new(AtomicU8::new(0));
     let hook = {
         let (state, disk) = (state.clone(), disk.clone());
+        let mut since_gone = 0;
         move |_| {
-            let data_is_gone = || !disk.files().iter().any(|path| path.ends_with("data.1.redb"));
-            if state.load(Ordering::SeqCst) == ARMED && data_is_gone() {
+            since_gone += u32::from(disk.inspect(Path::new(&directory)).unwrap().is_none());
+            // The first is the sync of the directory above; the second belongs to the commit that frees the name.
+            if state.load(Ordering::SeqCst) == ARMED && since_gone == 2 {
                 state.store(BLOCKED, Ordering::SeqCst);
                 while state.load(Ordering::SeqCst) == BLOCKED {
                     thread::sleep(Duration::from_millis(1));
