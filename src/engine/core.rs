@@ -24,6 +24,7 @@ use crate::store::database::FileSpec;
 use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
 use crate::store::file::{Disk, DiskFile};
 use crate::store::layout::Layout;
+use crate::store::memory::MemoryDisk;
 
 /// An open data directory. Cheap to clone; clones share everything.
 ///
@@ -60,6 +61,37 @@ impl Engine {
     #[must_use]
     pub fn builder(directory: impl AsRef<Path>) -> EngineBuilder<NeedsRootKey> {
         EngineBuilder::new(directory.as_ref())
+    }
+
+    /// An engine that keeps nothing: the same code over files in memory, under a root key that nobody has. For the
+    /// tests of applications; they can take a clock and verifiers with the builder and
+    /// [`MemoryDisk`](crate::disk::MemoryDisk) instead.
+    ///
+    /// # Authority
+    /// The [`Authority`] is given out here, once.
+    ///
+    /// ```
+    /// use watertight::*;
+    ///
+    /// let (engine, authority) = Engine::in_memory()?;
+    /// let operator = engine.operator(&authority.attest_operator("test")?)?;
+    /// operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// let alice = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// let notes = engine.tenant(&alice)?.memories("notes")?;
+    /// notes.put(Memory::new("k").text("gone with the engine"))?;
+    /// assert!(notes.exists("k")?);
+    ///
+    /// // Two of them share nothing.
+    /// let (other, _) = Engine::in_memory()?;
+    /// assert_eq!(other.tenant(&alice).unwrap_err().kind(), ErrorKind::Unauthenticated);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Unavailable` when the operating system gives no randomness.
+    pub fn in_memory() -> Result<(Self, Authority)> {
+        let builder = Self::builder("/memory").root_key(RootKey::generate()?);
+        builder.danger().disk(Arc::new(MemoryDisk::new())).open()
     }
 
     pub(super) fn open(options: Options, root_key: &RootKey) -> Result<(Self, Authority)> {

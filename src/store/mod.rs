@@ -8,4 +8,5 @@ pub(crate) mod directory;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod layout;
+pub(crate) mod memory;
 pub(crate) mod schema;

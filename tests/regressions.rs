@@ -1,4 +1,4 @@
-//! Faults that a review found, each kept from coming back.
+//! Faults that were found by reading, each kept from coming back.
 
 mod support;
 
