@@ -11,25 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{ErrorKind, List, Memory, Recall, TenantId, TenantStatus};
 
 const DATA: &str = "/data";
 const NAMES: [&str; 4] = ["acme", "acme-evil", "Acme", "zoo"];
-
-/// Splitmix64.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// Key -> text length and filler; small, so that it clones with every image.
 type Rows = BTreeMap<String, (usize, u8)>;

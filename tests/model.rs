@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
@@ -18,18 +19,7 @@ use watertight::{
 
 const USERS: [&str; 2] = ["alice", "bob"];
 
-/// Splitmix64.
-struct Rng(u64);
-
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-
     fn coin(&mut self) -> bool {
         self.below(2) == 0
     }

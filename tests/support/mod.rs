@@ -4,5 +4,6 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod filled;
+pub mod rng;
 pub mod sim_disk;
 pub mod world;
