@@ -53,6 +53,7 @@ pub use tenant::cursor::Cursor;
 pub use tenant::filter::Filter;
 pub use tenant::list::{List, Page};
 pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
+pub use tenant::namespace::NamespaceInfo;
 pub use tenant::patch::Patch;
 pub use tenant::recall::{Hit, Recall};
 pub use tenant::selection::Selection;

@@ -141,6 +141,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("Memories::recall", |h| print(h.private.recall(&question())),
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        read("TenantHandle::namespaces", |h| print(h.tenant.namespaces()),
+                                                                      [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
         audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("key: None"),     ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),

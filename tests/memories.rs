@@ -997,3 +997,23 @@ fn many_are_got_in_their_order_and_of_one_state() {
     let too_many = vec!["a"; watertight::limits::BATCH_MEMORIES_MAX + 1];
     assert_eq!(notes.get_many(&too_many).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn namespaces_are_listed_and_other_users_private_ones_are_not() {
+    let scene = Scene::new();
+    let (alice, bob) = (scene.alice(), scene.world.handle("acme", "bob").unwrap());
+    assert_eq!(alice.namespaces().unwrap(), []);
+    bob.private("bobs").unwrap().put(Memory::new("k")).unwrap();
+    alice.memories("b").unwrap().put(Memory::new("k").vector(vec![1.0, 2.0, 3.0])).unwrap();
+    alice.memories("a").unwrap().put(Memory::new("k")).unwrap();
+    alice.private("own").unwrap().put(Memory::new("k")).unwrap();
+    let told = |handle: &TenantHandle| -> Vec<_> {
+        let found = handle.namespaces().unwrap();
+        found.into_iter().map(|info| (info.namespace.to_string(), info.private, info.dimensions)).collect()
+    };
+    let shared = [("a".to_owned(), false, None), ("b".to_owned(), false, Some(3))];
+    assert_eq!(told(&alice), [&shared[..], &[("own".to_owned(), true, None)]].concat());
+    assert_eq!(told(&bob), [&shared[..], &[("bobs".to_owned(), true, None)]].concat());
+    let stranger = scene.world.handle("acme", "carol").unwrap();
+    assert_eq!(told(&stranger), shared);
+}

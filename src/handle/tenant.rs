@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::audit::Audit;
 use super::memories::Memories;
-use crate::access::gate::{Admin, Gate, Operation, Proof};
+use crate::access::gate::{Admin, Gate, Operation, Proof, Read};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::error::{Error, Reason, Result};
 use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
-use crate::tenant::namespace::Area;
+use crate::tenant::namespace::{Area, NamespaceInfo};
 use crate::tenant::open::Tenant;
 use crate::tenant::usage::Usage;
 
@@ -171,6 +171,29 @@ impl TenantHandle {
     /// `InvalidInput` when the name breaks the rule of [`Namespace`].
     pub fn private(&self, namespace: &str) -> Result<Memories> {
         self.area(namespace, true)
+    }
+
+    /// The namespaces that the tenant shares, then this user's own, each in byte order of their names. Needs the scope
+    /// `read`. Other users' private namespaces are not told.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k").vector(vec![1.0, 0.0]))?;
+    /// tenant.private("diary")?.put(Memory::new("k"))?;
+    /// let found = tenant.namespaces()?;
+    /// assert_eq!((found[0].namespace.as_str(), found[0].private, found[0].dimensions), ("notes", false, Some(2)));
+    /// assert_eq!((found[1].namespace.as_str(), found[1].private, found[1].dimensions), ("diary", true, None));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; the gate's errors.
+    pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.0.run::<Read, _>(|tenant, proof| tenant.namespaces(proof))
     }
 
     /// What the tenant holds, private namespaces included. Needs the scope `admin`: to others the figures would tell

@@ -5,10 +5,12 @@ use std::ops::Bound;
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::open::Tenant;
 use super::usage::Facts;
 use super::user::{self, UserNumber};
+use crate::access::gate::{Proof, Read};
 use crate::clock::Timestamp;
-use crate::error::{Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::{Namespace, RowId, UserId};
 use crate::store::codec::{self, Record};
 use crate::store::schema::{NAMESPACES, TenantTables, USERS};
@@ -18,6 +20,57 @@ use crate::store::schema::{NAMESPACES, TenantTables, USERS};
 pub(crate) struct Area {
     pub(crate) namespace: Namespace,
     pub(crate) private: bool,
+}
+
+/// What is known of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamespaceInfo {
+    /// Its name.
+    pub namespace: Namespace,
+    /// Whether it is the caller's own.
+    pub private: bool,
+    /// Dimensions of its vectors; absent before the first vector.
+    pub dimensions: Option<u32>,
+    /// When it was first written to.
+    pub created_at: Timestamp,
+}
+
+impl Tenant {
+    /// The namespaces of the tenant and the caller's own, each in byte order of their names.
+    pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
+        self.database.read(|tables| {
+            let mut found = named_in(tables, 0)?;
+            if let Some(UserNumber(own)) = user::find(&tables.users, proof.user())? {
+                found.extend(named_in(tables, own)?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
+fn named_in(tables: &TenantTables, scope: u32) -> Result<Vec<NamespaceInfo>> {
+    let first = scope.to_be_bytes();
+    let rows = tables.namespaces.range(first.as_slice()..)?;
+    rows.map_while(|row| {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let name = key.value().strip_prefix(&first)?;
+        Some(described(name, scope != 0, value.value()))
+    })
+    .collect()
+}
+
+fn described(name: &[u8], private: bool, record: &[u8]) -> Result<NamespaceInfo> {
+    let damaged = || Error::from(Reason::DamagedRecord(NamespaceRecord::NAME));
+    let name = std::str::from_utf8(name).map_err(|_| damaged())?;
+    let namespace = Namespace::new(name).map_err(|_| damaged())?;
+    let record: NamespaceRecord = codec::decode(record)?;
+    let dimensions = (record.dimensions > 0).then_some(record.dimensions);
+    Ok(NamespaceInfo { namespace, private, dimensions, created_at: record.created_at })
 }
 
 /// A namespace as the file names it. Every row key starts with it, scope first.
