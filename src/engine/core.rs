@@ -65,7 +65,7 @@ impl Engine {
 
     /// An engine that keeps nothing: the same code over files in memory, under a root key that nobody has. For the
     /// tests of applications; they can take a clock and verifiers with the builder and
-    /// [`MemoryDisk`](crate::disk::MemoryDisk) instead.
+    /// [`MemoryDisk`] instead.
     ///
     /// # Authority
     /// The [`Authority`] is given out here, once.
