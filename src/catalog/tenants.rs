@@ -94,8 +94,8 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn create(spec: FileSpec) -> Result<Self> {
         let first = Facts { clock_floor: Timestamp::from_micros(0), audit: ChainHead::default() };
-        let database = Database::create(spec, |transaction| put_facts(transaction, &first))?;
-        Ok(Self { database })
+        Database::<CatalogTables>::create(&spec, |transaction| put_facts(transaction, &first))?;
+        Self::open(spec)
     }
 
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
@@ -145,15 +145,11 @@ impl Catalog {
     /// `Conflict` when the name is taken.
     pub(crate) fn begin_provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
         self.database.write(|transaction| {
-            {
-                let mut tenants = transaction.open_table(TENANTS)?;
-                if tenants.get(tenant.as_str())?.is_some() {
-                    return Err(Reason::TenantExists.into());
-                }
-                tenants.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
-                let mut unfinished = transaction.open_table(UNFINISHED)?;
-                unfinished.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            if transaction.open_table(TENANTS)?.get(tenant.as_str())?.is_some() {
+                return Err(Reason::TenantExists.into());
             }
+            transaction.open_table(TENANTS)?.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
+            transaction.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
             audit(transaction, act, OperatorAction::Provision, tenant, record.incarnation)
         })
     }

@@ -225,9 +225,7 @@ impl fmt::Debug for Inner {
 
 /// One process at a time. The lock is the operating system's, so it goes with the process.
 fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn DiskFile>> {
-    if disk.inspect(layout.root())?.is_none() {
-        ensure_directory(disk, layout.root())?;
-    }
+    ensure_directory(disk, layout.root())?;
     // A directory that is not ours gets no file of ours.
     refuse_foreign(disk, layout)?;
     let path = layout.lock();
@@ -237,7 +235,6 @@ fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn DiskFile>> {
 
 /// Only an empty directory, or one with our FORMAT, is opened.
 fn refuse_foreign(disk: &dyn Disk, layout: &Layout) -> Result<()> {
-    ensure_directory(disk, layout.root())?;
     if file_exists(disk, &layout.format())? {
         return Ok(());
     }

@@ -172,7 +172,7 @@ impl Inner {
         let key = TenantKey::generate(incarnation, epoch)?;
         write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
         let owner = Owner::new(self.id, incarnation, epoch);
-        Tenant::create(self.tenant_spec(record, &key), &owner)
+        Tenant::create(&self.tenant_spec(record, &key), &owner)
     }
 
     /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work

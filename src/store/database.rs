@@ -71,8 +71,9 @@ struct Live<T> {
 }
 
 impl<T: Tables> Database<T> {
-    /// Makes a new file with empty tables and whatever `fill` writes. The name appears only when all is durable.
-    pub(crate) fn create(spec: FileSpec, fill: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<Self> {
+    /// Writes a new file with empty tables and whatever `fill` writes, and closes it. The name appears only when all is
+    /// durable.
+    pub(crate) fn create(spec: &FileSpec, fill: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<()> {
         if file_exists(&*spec.disk, &spec.path)? {
             return Err(Reason::ForeignFile("a file where a new one belongs").into());
         }
@@ -96,12 +97,11 @@ impl<T: Tables> Database<T> {
             drop(redb);
             Ok(publish(&*spec.disk, &at, &spec.path)?)
         });
-        if let Err(error) = made {
+        if made.is_err() {
             // A file whose creation failed never opens; it must not stay.
             let _ = spec.disk.remove(&at);
-            return Err(error);
         }
-        Self::open(spec)
+        made
     }
 
     /// Opens a file that must exist: an empty or missing one is an error, never a new database.
@@ -119,6 +119,9 @@ impl<T: Tables> Database<T> {
     }
 
     /// Runs one durable transaction: all of `write` or nothing.
+    ///
+    /// `write` holds one table open at a time: a panic of redb while it opens a second one poisons the lock that the
+    /// first one's destructor needs, and that second panic would abort the process.
     ///
     /// # Errors
     /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed.

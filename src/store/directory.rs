@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fault::from_io;
-use super::file::{Disk, EntryKind};
+use super::file::{Disk, EntryInfo, EntryKind};
 use crate::error::{Error, Reason, Result};
 
 /// Ends the name of every file that is being written; such a leftover is never read.
@@ -43,16 +43,8 @@ fn parent(path: &Path) -> &Path {
 /// # Errors
 /// As [`ensure_directory`].
 pub(crate) fn directory_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
-    match disk.inspect(path)? {
-        None => Ok(false),
-        Some(info) if info.kind == EntryKind::Directory => {
-            if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
-                return Err(Reason::ForeignFile("a directory that others can write to").into());
-            }
-            Ok(true)
-        }
-        Some(_) => Err(Reason::ForeignFile("a file or link where a directory belongs").into()),
-    }
+    let (other, open) = ("a file or link where a directory belongs", "a directory that others can write to");
+    Ok(entry(disk, path, EntryKind::Directory, other, open)?.is_some())
 }
 
 /// Whether a regular file has this name.
@@ -60,16 +52,30 @@ pub(crate) fn directory_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
 /// # Errors
 /// `Damaged` when a link, a directory or anything else has it, or others can write to it.
 pub(crate) fn file_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
-    match disk.inspect(path)? {
-        None => Ok(false),
-        Some(info) if info.kind == EntryKind::File => {
-            if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
-                return Err(Reason::ForeignFile("a file that others can write to").into());
-            }
-            Ok(true)
-        }
-        Some(_) => Err(Reason::ForeignFile("a link or directory where a file belongs").into()),
+    Ok(file_entry(disk, path)?.is_some())
+}
+
+fn file_entry(disk: &dyn Disk, path: &Path) -> Result<Option<EntryInfo>> {
+    let (other, open) = ("a link or directory where a file belongs", "a file that others can write to");
+    entry(disk, path, EntryKind::File, other, open)
+}
+
+/// What has a name, if it is of this kind and nobody else can write to it; `other` and `open` are the refusals.
+fn entry(
+    disk: &dyn Disk,
+    path: &Path,
+    kind: EntryKind,
+    other: &'static str,
+    open: &'static str,
+) -> Result<Option<EntryInfo>> {
+    let Some(info) = disk.inspect(path)? else { return Ok(None) };
+    if info.kind != kind {
+        return Err(Reason::ForeignFile(other).into());
     }
+    if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
+        return Err(Reason::ForeignFile(open).into());
+    }
+    Ok(Some(info))
 }
 
 /// Reads a small file of the engine's owner whole; `None` when it does not exist.
@@ -77,10 +83,8 @@ pub(crate) fn file_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
 /// # Errors
 /// As for [`file_exists`], and `Damaged` when others can read it: key files are of this kind.
 pub(crate) fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
-    if !file_exists(disk, path)? {
-        return Ok(None);
-    }
-    if disk.inspect(path)?.and_then(|info| info.mode).is_some_and(|mode| mode & 0o077 != 0) {
+    let Some(info) = file_entry(disk, path)? else { return Ok(None) };
+    if info.mode.is_some_and(|mode| mode & 0o077 != 0) {
         return Err(Reason::ForeignFile("a file that others can read, where none may").into());
     }
     let file = disk.open(path)?;

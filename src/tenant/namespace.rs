@@ -144,27 +144,32 @@ pub(super) struct Found {
 
 /// The namespace of this name in the scope of the caller; `None` reads as empty.
 pub(super) fn find(tables: &TenantTables, user: &UserId, area: &Area) -> Result<Option<Found>> {
-    find_in(&tables.users, &tables.namespaces, user, area)
+    match scope_of(&tables.users, user, area)? {
+        Some(scope) => find_in(&tables.namespaces, scope, area),
+        None => Ok(None),
+    }
 }
 
 /// As [`find`], inside a transaction.
 pub(super) fn find_for_change(transaction: &WriteTransaction, user: &UserId, area: &Area) -> Result<Option<Place>> {
-    let (users, namespaces) = (transaction.open_table(USERS)?, transaction.open_table(NAMESPACES)?);
-    Ok(find_in(&users, &namespaces, user, area)?.map(|found| found.place))
+    let Some(scope) = scope_of(&transaction.open_table(USERS)?, user, area)? else { return Ok(None) };
+    Ok(find_in(&transaction.open_table(NAMESPACES)?, scope, area)?.map(|found| found.place))
+}
+
+/// The tenant's scope, or the user's own; `None` for a user who has written nothing.
+fn scope_of(
+    users: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    user: &UserId,
+    area: &Area,
+) -> Result<Option<u32>> {
+    if area.private { Ok(user::find(users, user)?.map(|UserNumber(number)| number)) } else { Ok(Some(0)) }
 }
 
 fn find_in(
-    users: &impl ReadableTable<&'static [u8], &'static [u8]>,
     namespaces: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    user: &UserId,
+    scope: u32,
     area: &Area,
 ) -> Result<Option<Found>> {
-    let scope = if area.private {
-        let Some(UserNumber(number)) = user::find(users, user)? else { return Ok(None) };
-        number
-    } else {
-        0
-    };
     let Some(row) = namespaces.get(name_key(scope, &area.namespace).as_slice())? else { return Ok(None) };
     let record: NamespaceRecord = codec::decode(row.value())?;
     Ok(Some(Found { place: Place { scope, namespace: record.number }, record }))

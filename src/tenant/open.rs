@@ -52,12 +52,12 @@ pub(super) type SharedSpace = Arc<RwLock<Option<Space>>>;
 
 impl Tenant {
     /// Writes a new, empty tenant file and closes it.
-    pub(crate) fn create(spec: FileSpec, owner: &Owner) -> Result<()> {
+    pub(crate) fn create(spec: &FileSpec, owner: &Owner) -> Result<()> {
         let fill = |transaction: &redb::WriteTransaction| {
             transaction.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
             Facts::new().write(transaction)
         };
-        Database::<TenantTables>::create(spec, fill).map(|database| database.close())
+        Database::<TenantTables>::create(spec, fill)
     }
 
     /// Opens a tenant's file.

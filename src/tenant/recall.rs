@@ -213,7 +213,7 @@ fn replay(space: &mut Space, tables: &TenantTables, found: &Found, now: u64) -> 
 
 fn load(tables: &TenantTables, found: &Found, now: u64) -> Result<Space> {
     let mut space = Space::new(found.record.dimensions, now);
-    let (first, last) = (found.place.row_key(RowId(0)), found.place.row_key(RowId(u64::MAX)));
+    let (first, last) = found.place.all_rows();
     for entry in tables.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;
         let vector = UnitVector::from_bytes(bytes.value(), found.record.dimensions)?;

@@ -57,12 +57,11 @@ pub(super) fn find(
 
 /// The number of a user, given at its first write.
 pub(super) fn find_or_add(transaction: &WriteTransaction, facts: &mut Facts, user: &UserId) -> Result<UserNumber> {
-    let mut users = transaction.open_table(USERS)?;
-    if let Some(number) = find(&users, user)? {
+    if let Some(number) = find(&transaction.open_table(USERS)?, user)? {
         return Ok(number);
     }
     let number = facts.take_user_number()?;
-    users.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
+    transaction.open_table(USERS)?.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
     transaction.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?;
     Ok(UserNumber(number))
 }

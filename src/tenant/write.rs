@@ -62,7 +62,7 @@ impl Tenant {
         }
         self.change(proof, |change| {
             let author = user::find_or_add(change.transaction, &mut change.facts, proof.user())?;
-            drafts.iter().map(|draft| change.put(proof, author, area, draft)).collect()
+            drafts.into_iter().map(|draft| change.put(proof, author, area, draft)).collect()
         })
     }
 
@@ -129,7 +129,7 @@ struct Change<'txn> {
 }
 
 impl Change<'_> {
-    fn put(&mut self, proof: &Proof<'_, Write>, author: UserNumber, area: &Area, draft: &Draft) -> Result<PutOutcome> {
+    fn put(&mut self, proof: &Proof<'_, Write>, author: UserNumber, area: &Area, draft: Draft) -> Result<PutOutcome> {
         self.begin_step()?;
         let (transaction, facts) = (self.transaction, &mut self.facts);
         let dimensions = draft.vector.as_ref().map(UnitVector::dimensions);
@@ -147,10 +147,10 @@ impl Change<'_> {
         };
         let stored = StoredMemory {
             id,
-            key: draft.key.clone(),
-            text: draft.text.clone(),
-            content: draft.content.clone(),
-            metadata: draft.metadata.clone(),
+            key: draft.key,
+            text: draft.text,
+            content: draft.content,
+            metadata: draft.metadata,
             has_vector: draft.vector.is_some(),
             author: author.0,
             created_at: before.as_ref().map_or(self.at, |before| before.created_at),
@@ -161,11 +161,8 @@ impl Change<'_> {
         if let Some(before) = &before {
             facts.count_out(before)?;
         }
-        facts.count_in(&stored)?;
-        let record = codec::encode(&stored)?;
-        transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
         self.set_vector(place, row, draft.vector.as_ref())?;
-        audit::append(transaction, &mut self.facts, proof, self.at, AuditAction::Put, area, &draft.key)?;
+        self.store(proof, AuditAction::Put, area, place, row, &stored)?;
         Ok(PutOutcome { id, created: before.is_none(), version: stored.version })
     }
 
@@ -189,11 +186,11 @@ impl Change<'_> {
         let mut keys = Vec::new();
         let mut more = false;
         if let Some(place) = namespace::find_for_change(self.transaction, proof.user(), area)? {
-            let (users, memories) = (self.transaction.open_table(USERS)?, self.transaction.open_table(MEMORIES)?);
+            let selection = selection.resolve(&self.transaction.open_table(USERS)?)?;
             let (first, last) = place.all_rows();
-            let mut rows = memories.range(first.as_slice()..=last.as_slice())?;
-            if let Some(selection) = selection.resolve(&users)? {
-                for row in rows.by_ref() {
+            if let Some(selection) = selection {
+                let memories = self.transaction.open_table(MEMORIES)?;
+                for row in memories.range(first.as_slice()..=last.as_slice())? {
                     let Some(memory) = selection.pick(row?.1.value())? else { continue };
                     more = keys.len() == BATCH_MEMORIES_MAX;
                     if more {
@@ -222,11 +219,24 @@ impl Change<'_> {
         memory.author = author.0;
         memory.updated_at = self.at;
         memory.version = memory.version.saturating_add(1);
-        self.facts.count_in(&memory)?;
-        let record = codec::encode(&memory)?;
-        self.transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
-        audit::append(self.transaction, &mut self.facts, proof, self.at, AuditAction::Patch, area, &patch.key)?;
+        self.store(proof, AuditAction::Patch, area, place, row, &memory)?;
         Ok(PutOutcome { id: memory.id, created: false, version: memory.version })
+    }
+
+    /// Writes a memory to its row, counts it and records it in the trail.
+    fn store(
+        &mut self,
+        proof: &Proof<'_, Write>,
+        action: AuditAction,
+        area: &Area,
+        place: Place,
+        row: RowId,
+        memory: &StoredMemory,
+    ) -> Result<()> {
+        self.facts.count_in(memory)?;
+        let record = codec::encode(memory)?;
+        self.transaction.open_table(MEMORIES)?.insert(place.row_key(row).as_slice(), record.as_slice())?;
+        audit::append(self.transaction, &mut self.facts, proof, self.at, action, area, &memory.key)
     }
 
     /// Takes out the record of a memory that must exist.
@@ -249,13 +259,15 @@ impl Change<'_> {
     /// Sets or removes a row's vector, and logs it for indexes that are catching up.
     fn set_vector(&self, place: Place, row: RowId, vector: Option<&UnitVector>) -> Result<()> {
         let key = place.row_key(row);
-        let mut vectors = self.transaction.open_table(VECTORS)?;
-        let (changed, operation) = match vector {
-            Some(vector) => {
-                vectors.insert(key.as_slice(), vector.to_bytes().as_slice())?;
-                (true, LOG_PUT)
+        let (changed, operation) = {
+            let mut vectors = self.transaction.open_table(VECTORS)?;
+            match vector {
+                Some(vector) => {
+                    vectors.insert(key.as_slice(), vector.to_bytes().as_slice())?;
+                    (true, LOG_PUT)
+                }
+                None => (vectors.remove(key.as_slice())?.is_some(), LOG_REMOVE),
             }
-            None => (vectors.remove(key.as_slice())?.is_some(), LOG_REMOVE),
         };
         if changed {
             let entry: Vec<u8> = key.into_iter().chain([operation]).collect();
