@@ -69,6 +69,27 @@ pub enum Reason {
         /// Dimensions of the vector.
         actual: u32,
     },
+    /// A vector is of another embedding model than its namespace.
+    Model {
+        /// Model of the namespace.
+        expected: String,
+        /// Model of the vector, or of the question.
+        actual: String,
+    },
+    /// The namespaces of one question compare vectors in different ways, or by different models: their scores cannot
+    /// be held against each other.
+    NotComparable,
+    /// No embedder of this model is configured.
+    NoEmbedder {
+        /// Model of the namespace; absent when it has none.
+        model: Option<String>,
+    },
+    /// The embedder refused the text.
+    EmbedderRefused,
+    /// The embedder cannot serve now.
+    EmbedderUnavailable,
+    /// The embedder answered with something that is not what it says of itself.
+    EmbedderFaulty(&'static str),
     /// The bearer token was not accepted. There is one error for every rule a token can break.
     TokenRefused,
     /// The identity is past its expiry.
@@ -84,6 +105,14 @@ pub enum Reason {
         /// The version it has; 0 when it is absent.
         actual: u64,
     },
+    /// A namespace of this name exists.
+    NamespaceExists,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The transaction was given up by its own code; nothing of it was done.
+    Aborted,
+    /// The feed does not reach back to this position any more: begin again.
+    FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.
     TenantState,
     /// The tenant is suspended.
@@ -147,17 +176,31 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.reason {
-            Reason::Invalid { .. } | Reason::TooLarge { .. } | Reason::Dimension { .. } => ErrorKind::InvalidInput,
+            Reason::Invalid { .. }
+            | Reason::TooLarge { .. }
+            | Reason::Dimension { .. }
+            | Reason::Model { .. }
+            | Reason::NotComparable
+            | Reason::NoEmbedder { .. }
+            | Reason::EmbedderRefused => ErrorKind::InvalidInput,
             Reason::Full { .. } => ErrorKind::Limit,
             Reason::TokenRefused | Reason::IdentityExpired => ErrorKind::Unauthenticated,
             Reason::NotFound => ErrorKind::NotFound,
-            Reason::TenantExists | Reason::TenantState | Reason::Version { .. } => ErrorKind::Conflict,
+            Reason::TenantExists
+            | Reason::TenantState
+            | Reason::NamespaceExists
+            | Reason::IdempotencyKeyReused
+            | Reason::FeedGone
+            | Reason::Aborted
+            | Reason::Version { .. } => ErrorKind::Conflict,
+            Reason::EmbedderUnavailable => ErrorKind::RetryLater,
             Reason::TenantSuspended
             | Reason::Quarantined
             | Reason::InUse
             | Reason::Closed
             | Reason::DiskFull
             | Reason::Io(_)
+            | Reason::EmbedderFaulty(_)
             | Reason::Randomness => ErrorKind::Unavailable,
             Reason::CommitUnknown => ErrorKind::OutcomeUnknown,
             Reason::DamagedPage
@@ -194,6 +237,11 @@ impl Error {
     pub(crate) fn not_found() -> Self {
         Reason::NotFound.into()
     }
+
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
 }
 
 impl From<Reason> for Error {
@@ -221,6 +269,17 @@ impl fmt::Display for Error {
             Reason::Dimension { expected, actual } => {
                 write!(f, "a vector of {actual} dimensions in a namespace of {expected}")
             }
+            Reason::Model { expected, actual } => {
+                write!(f, "a vector of the model {actual:?} in a namespace of {expected:?}")
+            }
+            Reason::NotComparable => {
+                f.write_str("the namespaces differ in metric or model: their scores do not compare")
+            }
+            Reason::NoEmbedder { model: Some(model) } => write!(f, "no embedder of the model {model:?} is configured"),
+            Reason::NoEmbedder { model: None } => f.write_str("the namespace names no embedding model"),
+            Reason::EmbedderRefused => f.write_str("the embedder refused the text"),
+            Reason::EmbedderUnavailable => f.write_str("the embedder cannot serve now"),
+            Reason::EmbedderFaulty(why) => write!(f, "the embedder is faulty: {why}"),
             Reason::TokenRefused => f.write_str("the token was not accepted"),
             Reason::IdentityExpired => f.write_str("the identity has expired"),
             Reason::NotFound => f.write_str("not found"),
@@ -228,6 +287,10 @@ impl fmt::Display for Error {
             Reason::Version { expected, actual } => {
                 write!(f, "version {expected} was expected, but the memory has version {actual} (0 is absent)")
             }
+            Reason::NamespaceExists => f.write_str("a namespace of this name exists"),
+            Reason::IdempotencyKeyReused => f.write_str("the idempotency key was used for another request"),
+            Reason::Aborted => f.write_str("the transaction was given up"),
+            Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),
             Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),

@@ -33,6 +33,12 @@ pub const FILTER_DEPTH_MAX: usize = 16;
 pub const FILTER_VALUES_MAX: usize = 1_024;
 /// Most dimensions of a vector.
 pub const VECTOR_DIMENSIONS_MAX: usize = 4_096;
+/// Greatest Euclidean length of a vector under dot and L2: scores of longer ones could overflow f32.
+pub const VECTOR_LENGTH_MAX: f64 = 1e18;
+/// Longest id of an embedding model, in bytes.
+pub const MODEL_BYTES_MAX: usize = 128;
+/// Longest description of a namespace, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
 /// Most namespaces of one tenant, private ones included.
 pub const NAMESPACES_MAX: u32 = 65_536;
 /// Most memories of one batch.
@@ -41,6 +47,27 @@ pub const BATCH_MEMORIES_MAX: usize = 10_000;
 pub const BATCH_BYTES_MAX: u64 = 64 << 20;
 /// Most hits that one recall returns.
 pub const RECALL_TOP_MAX: usize = 10_000;
+/// Most namespaces that one recall merges, of one handle or across handles.
+pub const RECALL_NAMESPACES_MAX: usize = 64;
+/// Longest text of a question, in bytes of UTF-8.
+pub const QUESTION_BYTES_MAX: usize = 64 << 10;
+/// Largest and smallest breadth of a search (`ef_search`) that a recall may ask for.
+pub const EF_SEARCH_MAX: u32 = 10_000;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long the outcome of a change with an idempotency key is kept, in seconds.
+pub const IDEMPOTENCY_SECONDS: u64 = 24 * 60 * 60;
+/// Most idempotency keys that a tenant keeps at one time.
+pub const IDEMPOTENCY_KEYS_MAX: u32 = 65_536;
+/// A change stays in its namespace's feed until this many changes of the tenant have followed and its namespace
+/// changes again.
+pub const FEED_CHANGES_KEPT: u64 = 65_536;
+/// Most changes that one page of a feed returns.
+pub const FEED_PAGE_MAX: usize = 1_000;
+/// Expired or ownerless memories that every write clears away beside its own work.
+pub const SWEEP_ROWS_PER_WRITE: usize = 16;
+/// Memories that one sweep clears away at most.
+pub const SWEEP_ROWS_MAX: usize = 10_000;
 /// Most rows that one page of a list returns.
 pub const LIST_PAGE_MAX: usize = 1_000;
 /// Rows that a page of a list returns when the caller names no number.
@@ -96,8 +123,6 @@ pub const QUICK_REPAIR_ABOVE_BYTES: u64 = 8 << 20;
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Largest record accepted from a file before it is decoded, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
-/// Vector-log entries kept for indexes that are catching up, in rows.
-pub const VECTOR_LOG_ROWS_MAX: u64 = 16_384;
 /// How far the persisted clock floor runs ahead of the clock, in microseconds.
 pub const CLOCK_LEASE_MICROS: u64 = 60 * 1_000_000;
 /// Largest key file accepted, in bytes.

@@ -19,6 +19,8 @@ use watertight::{Error, ErrorKind, Reason, TenantId, TenantStatus};
 const ROWS: usize = 25;
 
 static BASE: LazyLock<SimDisk> = LazyLock::new(|| filled(ROWS, false));
+/// More than the cache holds, so that reads reach the disk.
+const MANY_ROWS: usize = 70;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
@@ -63,7 +65,11 @@ fn is_passing(error: &Error) -> bool {
 }
 
 fn rows() -> [Rows; 2] {
-    TENANTS.map(|tenant| rows_of(tenant, ROWS))
+    rows_of_both(ROWS)
+}
+
+fn rows_of_both(count: usize) -> [Rows; 2] {
+    TENANTS.map(|tenant| rows_of(tenant, count))
 }
 
 fn id(name: &str) -> TenantId {
@@ -72,11 +78,15 @@ fn id(name: &str) -> TenantId {
 
 /// Runs `case` with the n-th operation of each kind failing, until there is no n-th any more.
 fn every_fault(case: impl Fn(&SimDisk, &dyn Fn(&SimDisk), &str) -> bool) {
+    every_fault_on(&BASE, case);
+}
+
+fn every_fault_on(base: &SimDisk, case: impl Fn(&SimDisk, &dyn Fn(&SimDisk), &str) -> bool) {
     let mut cases = 0;
     for fault in FAULTS {
         for after in 0.. {
             let context = format!("{fault:?} after {after}");
-            let disk = BASE.kill();
+            let disk = base.kill();
             if !case(&disk, &|disk| fault.plan(disk, DATA, after), &context) {
                 break;
             }
@@ -323,11 +333,11 @@ fn a_close_that_fails_loses_nothing() {
 
 #[test]
 fn a_read_that_fails_says_so_and_the_next_one_works() {
-    every_fault(|disk, plan, context| {
+    every_fault_on(&filled(MANY_ROWS, false), |disk, plan, context| {
         let world = open(disk, false).unwrap();
         let acme = notes(&world, "acme").unwrap();
         plan(disk);
-        for (key, text) in rows_of("acme", ROWS) {
+        for (key, text) in rows_of("acme", MANY_ROWS) {
             let found = acme.get(&key).or_else(|error| {
                 assert!(is_passing(&error), "{context}: {key}: {error}");
                 acme.get(&key)
@@ -336,7 +346,7 @@ fn a_read_that_fails_says_so_and_the_next_one_works() {
         }
         let met = happened(disk);
         drop(acme);
-        goes_on(world, disk, rows(), context);
+        goes_on(world, disk, rows_of_both(MANY_ROWS), context);
         met
     });
 }

@@ -264,7 +264,7 @@ fn accepted_names_never_share_a_row_or_an_audit_entry() {
         let told: BTreeSet<_> = users(number)
             .flat_map(|user| world.handle(tenant, &user).unwrap().audit().entries(1, 1_000).unwrap())
             .filter(|entry| entry.private)
-            .filter_map(|entry| Some((entry.user.subject().to_owned(), entry.namespace?.to_string(), entry.key?)))
+            .filter_map(|entry| Some((entry.user?.subject().to_owned(), entry.namespace?.to_string(), entry.key?)))
             .collect();
         let here = expected.iter().filter(|((other, _, _, private), _)| *other == number && *private);
         let done: BTreeSet<_> = here

@@ -12,8 +12,8 @@ use serde_json::json;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    AuditAction, AuditOutcome, Cursor, Error, ErrorKind, List, Memories, Memory, MemoryRecord, MetadataValue, Patch,
-    Reason, Recall, TenantHandle, TenantId, TestClock, Timestamp,
+    AuditAction, AuditEntry, AuditOutcome, Cursor, Error, ErrorKind, List, Memories, Memory, MemoryRecord,
+    MetadataValue, Patch, Reason, Recall, TenantHandle, TenantId, TestClock, Timestamp, UserId,
 };
 
 struct Scene {
@@ -72,6 +72,11 @@ fn paged(memories: &Memories, limit: usize) -> Vec<MemoryRecord> {
             None => return found,
         }
     }
+}
+
+/// Who did what an entry records.
+fn by(entry: &AuditEntry) -> &UserId {
+    entry.user.as_ref().expect("a user")
 }
 
 fn kind<T>(answer: Result<T, Error>) -> ErrorKind {
@@ -746,7 +751,7 @@ fn every_change_has_its_audit_entry_and_nothing_else_has_one() {
         .iter()
         .map(|entry| {
             (
-                entry.user.subject(),
+                by(entry).subject(),
                 entry.action,
                 entry.namespace.as_ref().unwrap().as_str(),
                 entry.private,
@@ -765,7 +770,7 @@ fn every_change_has_its_audit_entry_and_nothing_else_has_one() {
             ("alice", Delete, "own", true, "clé\n"),
         ]
     );
-    assert!(entries.iter().all(|entry| entry.outcome == AuditOutcome::Done && entry.user.issuer().is_authority()));
+    assert!(entries.iter().all(|entry| entry.outcome == AuditOutcome::Done && by(entry).issuer().is_authority()));
     assert!(entries[0].at >= start && entries[0].at < entries[1].at && entries.is_sorted_by_key(|entry| entry.at));
     assert!(!format!("{entries:?}").contains("secret"));
     let head = alice.audit().verify().unwrap();
@@ -928,7 +933,7 @@ fn eight_threads_in_three_tenants_lose_nothing() {
         let entries = handle.audit().entries(1, 1_000).unwrap();
         for thread in 0..8 {
             let user = format!("user-{thread}");
-            let mine: Vec<_> = entries.iter().filter(|entry| entry.user.subject() == user).collect();
+            let mine: Vec<_> = entries.iter().filter(|entry| by(entry).subject() == user).collect();
             assert_eq!(mine.len(), ROUNDS * 3 + ROUNDS.div_ceil(3));
             let own_keys = |key: &str| key == "contended" || key.starts_with(&format!("{thread} "));
             assert!(mine.iter().all(|entry| entry.key.as_deref().is_none_or(own_keys)));

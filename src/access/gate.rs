@@ -76,14 +76,16 @@ macro_rules! operations {
     )*};
 }
 operations! {
-    /// Get, list, recall, usage.
+    /// Get, list, recall.
     Read needs READ,
     /// Put.
     Write needs WRITE,
     /// Delete.
     Delete needs DELETE,
-    /// The audit trail.
-    Admin needs ADMIN
+    /// The audit trail, settings of shared namespaces.
+    Admin needs ADMIN,
+    /// A transaction, whose steps need what they need.
+    Transact needs NONE
 }
 
 /// One identity at one tenant.
@@ -99,6 +101,7 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Proof<'gate, O> {
     gate: &'gate Gate,
+    at: Timestamp,
     operation: PhantomData<O>,
 }
 
@@ -119,18 +122,18 @@ impl Gate {
     /// # Errors
     /// As for [`Gate::check`].
     pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
-        self.check(O::NEEDS)?;
-        Ok(Proof { gate: self, operation: PhantomData })
+        let at = self.check(O::NEEDS)?;
+        Ok(Proof { gate: self, at, operation: PhantomData })
     }
 
-    /// Checks tenant state and incarnation, then expiry, then scope.
+    /// Checks tenant state and incarnation, then expiry, then scope. Gives the time.
     ///
     /// # Errors
     /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
-    pub(crate) fn check(&self, needed: Scopes) -> Result<()> {
-        self.admit()?;
-        if self.scopes.contains(needed) { Ok(()) } else { Err(Error::not_found()) }
+    pub(crate) fn check(&self, needed: Scopes) -> Result<Timestamp> {
+        let at = self.admit()?;
+        if self.scopes.contains(needed) { Ok(at) } else { Err(Error::not_found()) }
     }
 
     /// Tenant and identity are good now; gives the time.
@@ -157,6 +160,11 @@ impl<O> Proof<'_, O> {
     /// Who acts.
     pub(crate) fn user(&self) -> &UserId {
         self.gate.identity.user()
+    }
+
+    /// When the gate was passed: what has expired by then is not there.
+    pub(crate) fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// Asked by writers after they waited for their turn: meanwhile the tenant may have been stopped or the identity

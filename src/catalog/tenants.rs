@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::audit::{OperatorAction, OperatorAuditEntry};
@@ -11,7 +11,7 @@ use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::store::chain::{self, ChainHead};
 use crate::store::codec::{self, Record};
-use crate::store::database::{Database, FileSpec};
+use crate::store::database::{Database, FileSpec, Writer};
 use crate::store::schema::{CatalogTables, META, OPERATOR_AUDIT, TENANTS, TOMBSTONES, UNFINISHED};
 
 /// Where a tenant is in its life.
@@ -94,7 +94,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn create(spec: FileSpec) -> Result<Self> {
         let first = Facts { clock_floor: Timestamp::from_micros(0), audit: ChainHead::default() };
-        Database::<CatalogTables>::create(&spec, |transaction| put_facts(transaction, &first))?;
+        Database::<CatalogTables>::create(&spec, |mut writer| put_facts(&mut writer, &first))?;
         Self::open(spec)
     }
 
@@ -144,20 +144,20 @@ impl Catalog {
     /// # Errors
     /// `Conflict` when the name is taken.
     pub(crate) fn begin_provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
-        self.database.write(|transaction| {
-            if transaction.open_table(TENANTS)?.get(tenant.as_str())?.is_some() {
+        self.database.write(|mut writer| {
+            if writer.open_table(TENANTS)?.get(tenant.as_str())?.is_some() {
                 return Err(Reason::TenantExists.into());
             }
-            transaction.open_table(TENANTS)?.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
-            transaction.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
-            audit(transaction, act, OperatorAction::Provision, tenant, record.incarnation)
+            writer.open_table(TENANTS)?.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
+            writer.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            audit(&mut writer, act, OperatorAction::Provision, tenant, record.incarnation)
         })
     }
 
     /// The tenant's files are durable: opens it for service.
     pub(crate) fn finish_provision(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
-        self.database.write(|transaction| {
-            transaction.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+        self.database.write(|mut writer| {
+            writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
             let step = |record: &mut TenantRecord| {
                 if record.incarnation != incarnation || record.status != TenantStatus::Provisioning {
                     return Err(Error::from(Reason::TenantState));
@@ -165,7 +165,7 @@ impl Catalog {
                 record.status = TenantStatus::Active;
                 Ok(())
             };
-            change(transaction, tenant, step).map(|_| ())
+            change(&mut writer, tenant, step).map(|_| ())
         })
     }
 
@@ -179,7 +179,7 @@ impl Catalog {
         } else {
             (TenantStatus::Active, OperatorAction::Resume)
         };
-        self.database.write(|transaction| {
+        self.database.write(|mut writer| {
             let step = |record: &mut TenantRecord| match record.status {
                 TenantStatus::Active | TenantStatus::Suspended => {
                     record.status = status;
@@ -187,8 +187,8 @@ impl Catalog {
                 }
                 TenantStatus::Provisioning | TenantStatus::Purging => Err(Reason::TenantState.into()),
             };
-            let record = change(transaction, tenant, step)?;
-            audit(transaction, act, action, tenant, record.incarnation)?;
+            let record = change(&mut writer, tenant, step)?;
+            audit(&mut writer, act, action, tenant, record.incarnation)?;
             Ok(record)
         })
     }
@@ -204,7 +204,7 @@ impl Catalog {
         tenant: &TenantId,
         only: Option<Incarnation>,
     ) -> Result<TenantRecord> {
-        self.database.write(|transaction| {
+        self.database.write(|mut writer| {
             let step = |record: &mut TenantRecord| {
                 if only.is_some_and(|only| only != record.incarnation) {
                     return Err(Error::not_found());
@@ -215,25 +215,25 @@ impl Catalog {
                 record.status = TenantStatus::Purging;
                 Ok(())
             };
-            let record = change(transaction, tenant, step)?;
-            transaction.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
-            audit(transaction, act, OperatorAction::Purge, tenant, record.incarnation)?;
+            let record = change(&mut writer, tenant, step)?;
+            writer.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            audit(&mut writer, act, OperatorAction::Purge, tenant, record.incarnation)?;
             Ok(record)
         })
     }
 
     /// The tenant's keys and files are gone: replaces its row by a tombstone and frees the name.
     pub(crate) fn finish_removal(&self, act: Act<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
-        self.database.write(|transaction| {
+        self.database.write(|mut writer| {
             let was = {
-                let mut tenants = transaction.open_table(TENANTS)?;
+                let mut tenants = writer.open_table(TENANTS)?;
                 let Some(row) = tenants.remove(tenant.as_str())? else { return Err(Error::not_found()) };
                 codec::decode::<TenantRecord>(row.value())?
             };
             if was.incarnation != incarnation {
                 return Err(Error::not_found());
             }
-            transaction.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+            writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
             let action = match was.status {
                 TenantStatus::Provisioning => OperatorAction::Abandoned,
                 TenantStatus::Purging => OperatorAction::Purged,
@@ -241,9 +241,9 @@ impl Catalog {
             };
             if action == OperatorAction::Purged {
                 let tombstone = codec::encode(&Tombstone { tenant: tenant.clone(), purged_at: act.at })?;
-                transaction.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), tombstone.as_slice())?;
+                writer.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), tombstone.as_slice())?;
             }
-            audit(transaction, act, action, tenant, incarnation)
+            audit(&mut writer, act, action, tenant, incarnation)
         })
     }
 
@@ -279,10 +279,10 @@ impl Catalog {
 
 impl FloorStore for Catalog {
     fn raise_floor(&self, floor: Timestamp) -> Result<()> {
-        self.database.write(|transaction| {
-            let mut now = facts(&transaction.open_table(META)?)?;
+        self.database.write(|mut writer| {
+            let mut now = facts(&writer.open_table(META)?)?;
             now.clock_floor = floor;
-            put_facts(transaction, &now)
+            put_facts(&mut writer, &now)
         })
     }
 }
@@ -296,18 +296,18 @@ fn facts(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Facts
     codec::decode(row.value())
 }
 
-fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<()> {
-    transaction.open_table(META)?.insert(FACTS, codec::encode(facts)?.as_slice())?;
+fn put_facts(writer: &mut Writer<'_>, facts: &Facts) -> Result<()> {
+    writer.open_table(META)?.insert(FACTS, codec::encode(facts)?.as_slice())?;
     Ok(())
 }
 
 /// Applies one step to a tenant's row and gives the new row.
 fn change(
-    transaction: &WriteTransaction,
+    writer: &mut Writer<'_>,
     tenant: &TenantId,
     step: impl FnOnce(&mut TenantRecord) -> Result<()>,
 ) -> Result<TenantRecord> {
-    let mut tenants = transaction.open_table(TENANTS)?;
+    let mut tenants = writer.open_table(TENANTS)?;
     let Some(mut record) =
         tenants.get(tenant.as_str())?.map(|row| codec::decode::<TenantRecord>(row.value())).transpose()?
     else {
@@ -319,15 +319,15 @@ fn change(
 }
 
 fn audit(
-    transaction: &WriteTransaction,
+    writer: &mut Writer<'_>,
     act: Act<'_>,
     action: OperatorAction,
     tenant: &TenantId,
     incarnation: Incarnation,
 ) -> Result<()> {
-    let mut now = facts(&transaction.open_table(META)?)?;
+    let mut now = facts(&writer.open_table(META)?)?;
     let operator = act.operator.map(str::to_owned);
     let entry = OperatorAuditEntry { at: act.at, operator, action, tenant: tenant.clone(), incarnation };
-    chain::append(&mut transaction.open_table(OPERATOR_AUDIT)?, &mut now.audit, &entry)?;
-    put_facts(transaction, &now)
+    chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, &entry)?;
+    put_facts(writer, &now)
 }

@@ -9,6 +9,7 @@ use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Result};
 use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
+use crate::index::embedder::Embedder;
 use crate::limits::TENANT_CACHE_BYTES_DEFAULT;
 use crate::store::file::{Disk, SystemDisk};
 
@@ -52,6 +53,7 @@ pub(super) struct Options {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) plaintext: bool,
+    pub(super) embedders: Vec<Arc<dyn Embedder>>,
 }
 
 impl EngineBuilder<NeedsRootKey> {
@@ -64,6 +66,7 @@ impl EngineBuilder<NeedsRootKey> {
             disk: Arc::new(SystemDisk),
             clock: Arc::new(SystemClock),
             plaintext: false,
+            embedders: Vec::new(),
         };
         Self { state: NeedsRootKey(()), options }
     }
@@ -103,6 +106,13 @@ impl<State> EngineBuilder<State> {
         self
     }
 
+    /// Embeds texts, and questions that are texts, in namespaces of its model. One for each model.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.options.embedders.push(embedder);
+        self
+    }
+
     /// Where the time comes from; the system's clock by default.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -126,7 +136,7 @@ impl EngineBuilder<Ready> {
     /// # Errors
     /// `Unavailable` when another process has the directory open; `KeyUnavailable` when the root key is wrong or a
     /// key file is missing; `Damaged` when the directory holds what is not ours; `Incompatible` when a later release
-    /// wrote it; `InvalidInput` when verifiers contradict each other. Nothing is changed by a refusal.
+    /// wrote it; `InvalidInput` when verifiers or embedders contradict each other. Nothing is changed by a refusal.
     pub fn open(self) -> Result<(Engine, Authority)> {
         check_verifiers(&self.options.verifiers, self.options.operator_verifier.as_ref())?;
         Engine::open(self.options, &self.state.0)

@@ -19,6 +19,7 @@ use crate::id::EngineId;
 use crate::identity::authority::Authority;
 use crate::identity::jwt::{JwtVerifier, unverified_issuer};
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
+use crate::index::embedder::Embedders;
 use crate::limits::{CATALOG_CACHE_BYTES, KEY_FILE_BYTES_MAX};
 use crate::store::database::FileSpec;
 use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     /// Taken for reading by each provisioning and purge, from its first step to its last, and for writing by close:
     /// the directory is not let go while somebody makes or destroys files in it. Taken before `lifecycle`.
     pub(super) steps: RwLock<()>,
+    pub(crate) embedders: Embedders,
     verifiers: Vec<JwtVerifier>,
     operator_verifier: Option<JwtVerifier>,
     /// Held as long as the engine is open.
@@ -95,6 +97,7 @@ impl Engine {
     }
 
     pub(super) fn open(options: Options, root_key: &RootKey) -> Result<(Self, Authority)> {
+        let embedders = Embedders::new(options.embedders)?;
         let disk = options.disk;
         let layout = Layout::new(&options.directory);
         let lock = take_lock(&*disk, &layout)?;
@@ -119,6 +122,7 @@ impl Engine {
             tenant_cache_bytes: options.tenant_cache_bytes,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
+            embedders,
             verifiers: options.verifiers,
             operator_verifier: options.operator_verifier,
             lock: Mutex::new(Some(lock)),

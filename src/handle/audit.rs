@@ -21,6 +21,21 @@ impl Audit {
 
     /// Up to `limit` entries (at most 1,000), oldest first, from the given number on; the first entry is 1.
     ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k"))?;
+    /// let entries = tenant.audit().entries(1, 10)?;
+    /// assert_eq!((entries[0].action, entries[0].key.as_deref()), (AuditAction::Put, Some("k")));
+    ///
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.audit().entries(1, 10).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` without the scope; `Damaged` when an entry cannot be read.
     pub fn entries(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
@@ -28,6 +43,17 @@ impl Audit {
     }
 
     /// Walks the whole chain and gives its head: the number of entries and the hash of the newest.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k"))?;
+    /// assert_eq!(tenant.audit().verify()?.entries, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// `NotFound` without the scope; `Damaged` when an entry was edited, inserted, removed or moved.

@@ -1,19 +1,18 @@
-//! Memories of one namespace.
+//! Memories of one namespace: how they are put, changed and deleted.
 
 use std::sync::Arc;
 
 use super::tenant::Access;
-use crate::access::gate::{Delete, Read, Write};
+use crate::access::gate::{Delete, Write};
 use crate::error::{Reason, Result};
 use crate::id::Namespace;
-use crate::tenant::list::{List, Page};
-use crate::tenant::memory::{Memory, MemoryRecord};
-use crate::tenant::namespace::Area;
+use crate::tenant::memory::Memory;
+use crate::tenant::namespace::KnownPlace;
+use crate::tenant::once::Once;
 use crate::tenant::patch::Patch;
-use crate::tenant::read::KnownPlace;
-use crate::tenant::recall::{Hit, Recall};
+use crate::tenant::place::Area;
 use crate::tenant::selection::Selection;
-use crate::tenant::write::{Deleted, PutOutcome};
+use crate::tenant::write::{Batch, Deleted, PutOutcome};
 
 /// The memories of one namespace, as one user sees them.
 ///
@@ -24,13 +23,10 @@ use crate::tenant::write::{Deleted, PutOutcome};
 /// ```
 /// use watertight::*;
 ///
-/// # let directory = tempfile::tempdir().unwrap();
-/// # let root_key = RootKey::generate().unwrap();
-/// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-/// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-/// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
-/// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
-/// # let tenant = engine.tenant(&identity)?;
+/// # let (engine, authority) = Engine::in_memory()?;
+/// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
 /// let notes = tenant.memories("notes")?;
 /// notes.put(Memory::new("cat").text("a small feline").vector(vec![1.0, 0.0]))?;
 /// notes.put(Memory::new("dog").text("a loyal canine").vector(vec![0.6, 0.8]))?;
@@ -46,26 +42,79 @@ use crate::tenant::write::{Deleted, PutOutcome};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Memories {
-    access: Arc<Access>,
-    area: Area,
-    place: KnownPlace,
+    pub(super) access: Arc<Access>,
+    pub(super) area: Area,
+    pub(super) known: Arc<KnownPlace>,
+    once: Option<Once>,
 }
 
 impl Memories {
     pub(super) fn new(access: Arc<Access>, area: Area) -> Self {
-        Self { access, area, place: KnownPlace::new() }
+        Self { access, area, known: Arc::default(), once: None }
     }
 
     /// The name of the namespace.
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// assert_eq!(notes.namespace().as_str(), "notes");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.area.namespace
     }
 
     /// Whether it is the user's own.
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// assert!(!notes.is_private() && tenant.private("notes")?.is_private());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.area.private
+    }
+
+    /// The same namespace under an idempotency key of 1 to 255 bytes: a change through the result is done once, however
+    /// often it is asked for, and answers the same each time. That makes it safe to repeat a change whose outcome is
+    /// unknown.
+    ///
+    /// Keys are the user's own and are kept for 24 hours from the change, at most 65,536 of them in a tenant. A change
+    /// that was refused leaves no key behind.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// let request = notes.once("request-17")?;
+    /// let first = request.put(Memory::new("k").text("once"))?;
+    /// let again = request.put(Memory::new("k").text("once"))?;
+    /// assert_eq!((first, notes.get("k")?.version), (again, 1));
+    ///
+    /// // The key stands for one request.
+    /// let refused = request.put(Memory::new("k").text("twice")).unwrap_err();
+    /// assert_eq!(*refused.reason(), Reason::IdempotencyKeyReused);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when the key is empty or too long. Changes answer `Conflict` when the key was used for another
+    /// request, and `Limit` with `retry_after` when the tenant has as many keys as it may.
+    pub fn once(&self, key: &str) -> Result<Self> {
+        Ok(Self { once: Some(Once::new(key)?), ..self.clone() })
     }
 
     /// Puts a memory, replacing all of what its key had. Needs the scope `write`.
@@ -73,9 +122,27 @@ impl Memories {
     /// When this returns `Ok`, the memory, the usage that counts it and the audit entry that names it are durable,
     /// all of them.
     ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// let outcome = notes.put(Memory::new("k").text("first").vector(vec![0.6, 0.8]))?;
+    /// assert!(outcome.created && outcome.version == 1);
+    ///
+    /// let refused = notes.put(Memory::new("k").vector(vec![1.0, 2.0, 3.0])).unwrap_err();
+    /// assert_eq!(*refused.reason(), Reason::Dimension { expected: 2, actual: 3 });
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// A text without a vector is embedded first where the namespace names a model of which an
+    /// [`Embedder`](crate::Embedder) is configured.
+    ///
     /// # Errors
     /// `InvalidInput` when a part exceeds its limit or the vector has another dimension than the namespace; `Conflict`
-    /// when another version was expected ([`Memory::if_version`]);
+    /// when another version was expected ([`Memory::if_version`]); `RetryLater` when the embedder cannot serve;
     /// `OutcomeUnknown` when the commit failed where it may or may not be durable.
     pub fn put(&self, memory: Memory) -> Result<PutOutcome> {
         let outcomes = self.put_many(vec![memory])?;
@@ -89,13 +156,11 @@ impl Memories {
     ///
     /// ```
     /// # use watertight::*;
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let root_key = RootKey::generate().unwrap();
-    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
-    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
-    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
     /// let outcomes = notes.put_many((0..100).map(|n| Memory::new(format!("k{n}"))).collect())?;
     /// assert!(outcomes.iter().all(|outcome| outcome.created));
     ///
@@ -108,49 +173,22 @@ impl Memories {
     /// # Errors
     /// As for [`Memories::put`], and `InvalidInput` above 10,000 memories or 64 MiB.
     pub fn put_many(&self, memories: Vec<Memory>) -> Result<Vec<PutOutcome>> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, memories))
+        let batch = Batch::new(memories)?;
+        let once = match &self.once {
+            Some(once) => Some((once, batch.fingerprint(&self.area)?)),
+            None => None,
+        };
+        let batch = self.embedded(batch)?;
+        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, once, batch))
     }
 
-    /// The memory of a key. Needs the scope `read`.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub fn get(&self, key: &str) -> Result<MemoryRecord> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.get(proof, &self.area, &self.place, key))
-    }
-
-    /// The memories of several keys, in the order of the keys, `None` where there is none; all of one state of the
-    /// tenant. Needs the scope `read`.
-    ///
-    /// ```
-    /// # use watertight::*;
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let root_key = RootKey::generate().unwrap();
-    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
-    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
-    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
-    /// notes.put(Memory::new("a").text("first"))?;
-    /// let found = notes.get_many(&["a", "b"])?;
-    /// assert_eq!(found[0].as_ref().unwrap().text.as_deref(), Some("first"));
-    /// assert!(found[1].is_none());
-    /// assert!(notes.exists("a")? && !notes.exists("b")?);
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// `InvalidInput` above 10,000 keys, or when a key breaks its rule.
-    pub fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<MemoryRecord>>> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.get_many(proof, &self.area, &self.place, keys))
-    }
-
-    /// Whether there is a memory of a key. Needs the scope `read`. See [`Memories::get_many`] for an example.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the key breaks its rule.
-    pub fn exists(&self, key: &str) -> Result<bool> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.exists(proof, &self.area, &self.place, key))
+    /// Gives vectors to the texts that have none, where the namespace's model has an embedder.
+    fn embedded(&self, batch: Batch) -> Result<Batch> {
+        if self.access.embedders().is_empty() || batch.texts_to_embed().is_empty() {
+            return Ok(batch);
+        }
+        let model = self.access.run::<Write, _>(|tenant, proof| tenant.model_of(proof, &self.area, &self.known))?;
+        self.access.embedded(model, batch)
     }
 
     /// Changes the JSON content of a memory by a merge patch (RFC 7396) and leaves text, metadata and vector as they
@@ -159,13 +197,11 @@ impl Memories {
     /// ```
     /// # use serde_json::json;
     /// # use watertight::*;
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let root_key = RootKey::generate().unwrap();
-    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
-    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
-    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
     /// notes.put(Memory::new("k").content(json!({"room": "A1", "open": true})))?;
     /// notes.patch(&Patch::new("k", json!({"room": "B4", "open": null})).if_version(1))?;
     /// assert_eq!(notes.get("k")?.content.unwrap().as_str(), r#"{"room":"B4"}"#);
@@ -180,24 +216,52 @@ impl Memories {
     /// `NotFound` when there is none; `Conflict` when another version was expected; `InvalidInput` when the patch or
     /// the content after it exceeds the limits of content; `OutcomeUnknown` as for [`Memories::put`].
     pub fn patch(&self, patch: &Patch) -> Result<PutOutcome> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.patch(proof, &self.area, patch))
+        self.access.run::<Write, _>(|tenant, proof| tenant.patch(proof, &self.area, self.once.as_ref(), patch))
     }
 
     /// Deletes the memory of a key. Needs the scope `delete`. Durable when it returns `Ok`.
     ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// notes.put(Memory::new("k"))?;
+    /// notes.delete("k")?;
+    /// assert_eq!(notes.delete("k").unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` when there is none; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete(&self, key: &str) -> Result<()> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key, None))
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, self.once.as_ref(), key, None))
     }
 
     /// Deletes the memory of a key if it has this version now. Needs the scope `delete`.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
+    /// notes.put(Memory::new("k"))?;
+    /// let refused = notes.delete_version("k", 2).unwrap_err();
+    /// assert_eq!(*refused.reason(), Reason::Version { expected: 2, actual: 1 });
+    /// notes.delete_version("k", 1)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// `NotFound` when there is none; `Conflict` when it has another version, which the error names;
     /// `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete_version(&self, key: &str, version: u64) -> Result<()> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, key, Some(version)))
+        let once = self.once.as_ref();
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, once, key, Some(version)))
     }
 
     /// Deletes the selected memories, the oldest 10,000 of them at most, in one durable transaction with an audit entry
@@ -207,13 +271,11 @@ impl Memories {
     ///
     /// ```
     /// # use watertight::*;
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let root_key = RootKey::generate().unwrap();
-    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
-    /// # let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
-    /// # let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// # let notes = tenant.memories("notes")?;
     /// notes.put(Memory::new("a").metadata("draft", true))?;
     /// notes.put(Memory::new("b").metadata("draft", false))?;
     /// let drafts = Selection::all().filter(Filter::eq("draft", true));
@@ -230,38 +292,7 @@ impl Memories {
     /// # Errors
     /// `InvalidInput` when the selection breaks a limit; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete_where(&self, selection: &Selection) -> Result<Deleted> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete_where(proof, &self.area, selection))
-    }
-
-    /// How many memories are selected. Needs the scope `read`. It looks at every memory of the namespace. See
-    /// [`Memories::delete_where`] for an example.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the selection breaks a limit.
-    pub fn count(&self, selection: &Selection) -> Result<u64> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.count(proof, &self.area, selection))
-    }
-
-    /// One page of the memories, newest first unless asked otherwise. Needs the scope `read`. A namespace that does not
-    /// exist is empty.
-    ///
-    /// Pages hold no snapshot between them, so a slow reader costs nothing. A memory that exists throughout is given
-    /// exactly once, whatever others write meanwhile. A list that selects few of many memories looks at all of them.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the limit is out of range or the cursor was not given out for this list.
-    pub fn list(&self, list: &List) -> Result<Page> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.list(proof, &self.area, list))
-    }
-
-    /// The nearest memories to a vector, nearest first; equal scores in order of age. Exact. Needs the scope `read`.
-    ///
-    /// It sees every put and delete that returned before it began. A namespace without vectors gives no hits.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the vector is empty, not finite, all zero or of another dimension than the namespace, or
-    /// more than 10,000 hits are asked for.
-    pub fn recall(&self, recall: &Recall) -> Result<Vec<Hit>> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.recall(proof, &self.area, recall))
+        let once = self.once.as_ref();
+        self.access.run::<Delete, _>(|tenant, proof| tenant.delete_where(proof, &self.area, once, selection))
     }
 }

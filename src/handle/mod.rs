@@ -1,5 +1,10 @@
 //! The capabilities an application holds.
 
 pub(crate) mod audit;
+pub(crate) mod listing;
 pub(crate) mod memories;
+pub(crate) mod namespace;
+pub(crate) mod reads;
+pub(crate) mod recall;
 pub(crate) mod tenant;
+pub(crate) mod transaction;

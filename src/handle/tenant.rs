@@ -5,16 +5,22 @@ use std::sync::Arc;
 
 use super::audit::Audit;
 use super::memories::Memories;
-use crate::access::gate::{Admin, Gate, Operation, Proof, Read};
+use super::transaction::Transaction;
+use crate::access::gate::{Admin, Delete, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::error::{Error, Reason, Result};
 use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
-use crate::tenant::namespace::{Area, NamespaceInfo};
+use crate::index::embedder::Embedders;
+use crate::tenant::namespace::NamespaceInfo;
+use crate::tenant::once::Once;
 use crate::tenant::open::Tenant;
+use crate::tenant::place::Area;
+use crate::tenant::sweep::Swept;
 use crate::tenant::usage::Usage;
+use crate::tenant::write::Batch;
 
 /// One user's access to one tenant.
 ///
@@ -26,11 +32,9 @@ use crate::tenant::usage::Usage;
 /// ```
 /// use watertight::*;
 ///
-/// # let directory = tempfile::tempdir().unwrap();
-/// # let root_key = RootKey::generate().unwrap();
-/// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-/// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-/// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+/// # let (engine, authority) = Engine::in_memory()?;
+/// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
 /// let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ | Scopes::WRITE))?;
 /// let tenant = engine.tenant(&identity)?;
 /// tenant.memories("notes")?.put(Memory::new("k1").text("remember the milk"))?;
@@ -62,6 +66,36 @@ impl Access {
             Err(error) if *error.reason() == Reason::Closed => Err(self.gate.pass::<O>().err().unwrap_or(error)),
             result => result,
         }
+    }
+}
+
+impl Access {
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(super) fn user(&self) -> &UserId {
+        self.gate.identity().user()
+    }
+
+    pub(super) fn tenant_id(&self) -> &TenantId {
+        self.gate.identity().tenant()
+    }
+
+    /// Whether both are of one incarnation of one tenant.
+    pub(super) fn is_same_tenant(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tenant, &other.tenant)
+    }
+
+    pub(super) fn embedders(&self) -> &Embedders {
+        &self.engine.embedders
+    }
+
+    /// Gives vectors to the texts of a batch that have none, if there is an embedder of the model.
+    pub(super) fn embedded(&self, model: Option<String>, batch: Batch) -> Result<Batch> {
+        let Some(model) = model.filter(|model| self.embedders().has(model)) else { return Ok(batch) };
+        let vectors = self.embedders().embed(&model, &batch.texts_to_embed())?;
+        Ok(batch.embedded(&model, vectors))
     }
 }
 
@@ -113,18 +147,48 @@ fn check_admission(record: &TenantRecord, identity: &VerifiedIdentity) -> Result
 
 impl TenantHandle {
     /// The tenant of this handle.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// assert_eq!(tenant.id().as_str(), "acme");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> &TenantId {
-        self.0.gate.identity().tenant()
+        self.0.tenant_id()
     }
 
     /// The user of this handle.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// assert_eq!(tenant.user().subject(), "alice");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn user(&self) -> &UserId {
-        self.0.gate.identity().user()
+        self.0.user()
     }
 
     /// What the handle may do.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// assert_eq!(tenant.scopes(), Scopes::ALL);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn scopes(&self) -> Scopes {
         self.0.gate.scopes()
@@ -138,11 +202,9 @@ impl TenantHandle {
     /// ```
     /// use watertight::*;
     ///
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # let root_key = RootKey::generate().unwrap();
-    /// # let (engine, authority) = Engine::builder(directory.path().join("data")).root_key(root_key).open().unwrap();
-    /// # let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-    /// # operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
     /// let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ))?;
     /// let tenant = engine.tenant(&identity)?;
     /// tenant.check(Scopes::READ)?;
@@ -154,10 +216,21 @@ impl TenantHandle {
     /// `NotFound` when a scope is missing or the tenant is gone, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
     pub fn check(&self, needed: Scopes) -> Result<()> {
-        self.0.gate.check(needed)
+        self.0.gate.check(needed).map(|_| ())
     }
 
-    /// A namespace that all users of the tenant share. It is made by its first put.
+    /// A namespace that all users of the tenant share. It is made by [`Memories::create`] or its first put.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// assert!(!tenant.memories("notes")?.is_private());
+    /// assert_eq!(tenant.memories("No Name").unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` when the name breaks the rule of [`Namespace`].
@@ -166,6 +239,18 @@ impl TenantHandle {
     }
 
     /// A namespace of this user alone: no other user of the tenant can name it.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.private("diary")?.put(Memory::new("k"))?;
+    /// assert!(!tenant.memories("diary")?.exists("k")?);
+    /// assert_eq!(tenant.private("").unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` when the name breaks the rule of [`Namespace`].
@@ -199,6 +284,21 @@ impl TenantHandle {
     /// What the tenant holds, private namespaces included. Needs the scope `admin`: to others the figures would tell
     /// how much each user writes.
     ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k").text("12345"))?;
+    /// let usage = tenant.usage()?;
+    /// assert_eq!((usage.memories, usage.bytes, usage.namespaces), (1, 6, 1));
+    ///
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.usage().unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` without the scope; the gate's errors.
     pub fn usage(&self) -> Result<Usage> {
@@ -206,9 +306,125 @@ impl TenantHandle {
     }
 
     /// The tenant's audit trail. Reading it needs the scope `admin`.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k"))?;
+    /// assert_eq!(tenant.audit().entries(1, 10)?[0].action, AuditAction::Put);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn audit(&self) -> Audit {
         Audit::new(self.0.clone())
+    }
+
+    /// Clears away at most 10,000 memories that have expired or were in a deleted namespace, and gives their usage back.
+    /// Needs the scope `delete`.
+    ///
+    /// No operation sees them in any case. Every write clears a few away beside its own work; this is for tenants in
+    /// which nobody writes.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// let notes = tenant.memories("notes")?;
+    /// notes.put(Memory::new("k").expires_after(std::time::Duration::from_micros(1)))?;
+    /// while notes.exists("k")? {}
+    /// assert_eq!(tenant.usage()?.memories, 1);
+    /// assert_eq!(tenant.sweep()?.expired, 1);
+    /// assert_eq!(tenant.usage()?.memories, 0);
+    ///
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.sweep().unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; `OutcomeUnknown` as for [`Memories::put`].
+    pub fn sweep(&self) -> Result<Swept> {
+        self.0.run::<Delete, _>(|tenant, proof| tenant.sweep(proof))
+    }
+
+    /// Runs `work` as one transaction: all of its changes or none, with nobody else's in between. What it reads through
+    /// the [`Transaction`] is what it has changed so far. Each step needs its own scope.
+    ///
+    /// When `work` answers an error, or panics, nothing of it is done. Other writers of the tenant wait meanwhile, so it
+    /// should not; to change the tenant through another handle inside it is refused.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// let notes = tenant.memories("notes")?;
+    /// notes.put(Memory::new("from").text("treasure"))?;
+    /// tenant.transact(|t| {
+    ///     let text = t.memories("notes")?.get("from")?.text.unwrap_or_default();
+    ///     t.memories("notes")?.delete("from")?;
+    ///     t.private("vault")?.put(Memory::new("to").text(text))
+    /// })?;
+    /// assert!(!notes.exists("from")? && tenant.private("vault")?.exists("to")?);
+    ///
+    /// // An error takes all of it back.
+    /// let refused = tenant.transact(|t| {
+    ///     t.memories("notes")?.put(Memory::new("new"))?;
+    ///     t.memories("notes")?.get("absent")
+    /// });
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    /// assert!(!notes.exists("new")?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever `work` answers; `InvalidInput` inside another transaction of the tenant; `OutcomeUnknown` when the commit
+    /// failed where it may or may not be durable.
+    pub fn transact<R>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<R>) -> Result<R> {
+        // Without a key it always runs.
+        self.transaction(None, work)?.ok_or_else(|| Reason::Aborted.into())
+    }
+
+    /// As [`TenantHandle::transact`], under an idempotency key: see [`Memories::once`]. `None` when it was done before;
+    /// `work` is not run then.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// let count = || tenant.transact_once("job-9", |t| t.memories("notes")?.put(Memory::new("k")));
+    /// assert_eq!(count()?.unwrap().version, 1);
+    /// assert!(count()?.is_none());
+    /// assert!(tenant.transact_once("", |_| Ok(())).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`TenantHandle::transact`] and [`Memories::once`].
+    pub fn transact_once<R>(&self, key: &str, work: impl FnOnce(&Transaction<'_>) -> Result<R>) -> Result<Option<R>> {
+        self.transaction(Some(&Once::new(key)?), work)
+    }
+
+    fn transaction<R>(
+        &self,
+        once: Option<&Once>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.0.run::<Transact, _>(|tenant, proof| {
+            tenant.transact(proof, once, |steps| {
+                let transaction = Transaction::new(self.0.clone(), steps);
+                let answer = work(&transaction);
+                (transaction.into_steps(), answer)
+            })
+        })
     }
 
     fn area(&self, namespace: &str, private: bool) -> Result<Memories> {

@@ -3,15 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::kernel::dot;
-use super::vector::UnitVector;
+use super::metric::Metric;
+use super::vector::Vector;
 use crate::id::RowId;
 
 /// A row and how near it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) row: RowId,
-    /// Cosine similarity, -1 to 1.
+    /// Under the metric of the namespace; greater is nearer.
     pub(crate) score: f32,
 }
 
@@ -30,9 +30,10 @@ impl PartialOrd for Candidate {
     }
 }
 
-/// Vectors of one namespace, all of one dimension.
+/// Vectors of one namespace, all of one dimension and ready for one metric.
 #[derive(Debug)]
 pub(crate) struct Flat {
+    metric: Metric,
     dimensions: usize,
     components: Vec<f32>,
     rows: Vec<RowId>,
@@ -40,13 +41,17 @@ pub(crate) struct Flat {
 }
 
 impl Flat {
-    pub(crate) fn new(dimensions: u32) -> Self {
+    pub(crate) fn new(metric: Metric, dimensions: u32) -> Self {
         let dimensions = usize::try_from(dimensions).unwrap_or(usize::MAX).max(1);
-        Self { dimensions, components: Vec::new(), rows: Vec::new(), places: HashMap::new() }
+        Self { metric, dimensions, components: Vec::new(), rows: Vec::new(), places: HashMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// Adds a row or replaces its vector. The caller has checked the dimension.
-    pub(crate) fn put(&mut self, row: RowId, vector: &UnitVector) {
+    pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
         debug_assert_eq!(vector.components().len(), self.dimensions);
         if let Some(slot) = self.places.get(&row).and_then(|place| {
             let start = place * self.dimensions;
@@ -74,13 +79,12 @@ impl Flat {
         }
     }
 
-    /// The `top` nearest rows that `accept` lets through, nearest first.
-    pub(crate) fn search(&self, query: &UnitVector, top: usize, minimum: f32) -> Vec<Candidate> {
+    /// The `top` nearest rows of at least this score, nearest first.
+    pub(crate) fn search(&self, query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
         // The worst of the kept candidates is the greatest in their order, so it is the heap's top.
         let mut kept = BinaryHeap::with_capacity(top.min(self.rows.len()).saturating_add(1));
         for (row, components) in self.rows.iter().zip(self.components.chunks_exact(self.dimensions)) {
-            // Rounding can carry a dot product of unit vectors just past 1.
-            let score = dot(query.components(), components).clamp(-1.0, 1.0);
+            let score = self.metric.score(query, components);
             if score < minimum {
                 continue;
             }
@@ -100,9 +104,10 @@ impl Flat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::vector::GivenVector;
 
-    fn vector(angle: f32) -> UnitVector {
-        UnitVector::new(&[angle.cos(), angle.sin()]).unwrap()
+    fn vector(angle: f32) -> Vector {
+        GivenVector::new(&[angle.cos(), angle.sin()]).unwrap().ready(Metric::Cosine).unwrap()
     }
 
     fn rows(found: &[Candidate]) -> Vec<u64> {
@@ -111,7 +116,7 @@ mod tests {
 
     #[test]
     fn nearest_first_and_ties_by_row() {
-        let mut flat = Flat::new(2);
+        let mut flat = Flat::new(Metric::Cosine, 2);
         for (row, angle) in [(5, 0.0), (9, 0.4), (2, 0.0), (7, 3.0)] {
             flat.put(RowId(row), &vector(angle));
         }
@@ -128,7 +133,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             state >> 33
         };
-        let mut flat = Flat::new(2);
+        let mut flat = Flat::new(Metric::Cosine, 2);
         let mut model = std::collections::BTreeMap::new();
         for _ in 0..2_000 {
             let row = RowId(random() % 50);
@@ -141,7 +146,7 @@ mod tests {
                 model.insert(row, angle);
             }
         }
-        let mut fresh = Flat::new(2);
+        let mut fresh = Flat::new(Metric::Cosine, 2);
         for (row, angle) in &model {
             fresh.put(*row, &vector(*angle));
         }

@@ -1,18 +1,13 @@
 //! The vectors of one namespace as recall sees them. Index tiers live behind this face.
 //!
 //! A space never decides what exists: the tenant's file does. It records through which sequence of the file it has
-//! been brought, and is moved on from the file's vector log before it answers.
+//! been brought, and is moved on from the namespace's changes before it answers.
 
+use super::effort::Effort;
 use super::flat::{Candidate, Flat};
-use super::vector::UnitVector;
+use super::metric::Metric;
+use super::vector::Vector;
 use crate::id::RowId;
-
-/// One step of a namespace's vectors.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Put(RowId, UnitVector),
-    Remove(RowId),
-}
 
 /// The index of one namespace.
 #[derive(Debug)]
@@ -23,8 +18,8 @@ pub(crate) struct Space {
 
 impl Space {
     /// An empty space that stands for the file as of `through`.
-    pub(crate) fn new(dimensions: u32, through: u64) -> Self {
-        Self { through, tier: Flat::new(dimensions) }
+    pub(crate) fn new(metric: Metric, dimensions: u32, through: u64) -> Self {
+        Self { through, tier: Flat::new(metric, dimensions) }
     }
 
     /// The sequence of the file that this space equals.
@@ -32,11 +27,17 @@ impl Space {
         self.through
     }
 
-    pub(crate) fn apply(&mut self, change: Change) {
-        match change {
-            Change::Put(row, vector) => self.tier.put(row, &vector),
-            Change::Remove(row) => self.tier.remove(row),
-        }
+    /// Vectors in it.
+    pub(crate) fn len(&self) -> usize {
+        self.tier.len()
+    }
+
+    pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
+        self.tier.put(row, vector);
+    }
+
+    pub(crate) fn remove(&mut self, row: RowId) {
+        self.tier.remove(row);
     }
 
     /// All changes through this sequence have been applied.
@@ -44,8 +45,13 @@ impl Space {
         self.through = through;
     }
 
+    /// Whether it finds the nearest of all under this effort.
+    pub(crate) fn is_exact(&self, _effort: Effort) -> bool {
+        true
+    }
+
     /// The `top` nearest rows of at least this score, nearest first, ties by row.
-    pub(crate) fn search(&self, query: &UnitVector, top: usize, minimum_score: f32) -> Vec<Candidate> {
+    pub(crate) fn search(&self, query: &Vector, top: usize, minimum_score: f32) -> Vec<Candidate> {
         self.tier.search(query, top, minimum_score)
     }
 }

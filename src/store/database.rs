@@ -9,9 +9,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use redb::{ReadTransaction, WriteTransaction};
+use redb::{ReadTransaction, Table, TableDefinition, WriteTransaction};
 
 use super::backend::PageFile;
 use super::directory::{file_exists, publish, temporary};
@@ -33,6 +34,21 @@ pub(crate) trait Tables: Sized + Send + Sync + 'static {
     fn open(transaction: &ReadTransaction) -> Result<Self>;
 }
 
+/// A transaction under way.
+///
+/// One table of it is open at a time, because opening one borrows it whole: a panic of redb while it opens a second
+/// table poisons the lock that the first one's destructor needs, and that second panic would abort the process.
+pub(crate) struct Writer<'txn>(&'txn WriteTransaction);
+
+impl Writer<'_> {
+    pub(crate) fn open_table<K: redb::Key + 'static>(
+        &mut self,
+        definition: TableDefinition<'static, K, &'static [u8]>,
+    ) -> Result<Table<'_, K, &'static [u8]>> {
+        Ok(self.0.open_table(definition)?)
+    }
+}
+
 /// Where a file is and how it is opened.
 #[derive(Clone)]
 pub(crate) struct FileSpec {
@@ -50,6 +66,9 @@ pub(crate) struct Database<T: Tables> {
     spec: FileSpec,
     /// One writer at a time, handed over fairly; redb's own queue starves waiters.
     writer: Mutex<()>,
+    /// The thread that has the writer's turn, 0 for none. Its transaction may run the caller's code, which must not wait for
+    /// itself.
+    writing: AtomicU64,
     state: RwLock<State<T>>,
 }
 
@@ -73,7 +92,7 @@ struct Live<T> {
 impl<T: Tables> Database<T> {
     /// Writes a new file with empty tables and whatever `fill` writes, and closes it. The name appears only when all is
     /// durable.
-    pub(crate) fn create(spec: &FileSpec, fill: impl FnOnce(&WriteTransaction) -> Result<()>) -> Result<()> {
+    pub(crate) fn create(spec: &FileSpec, fill: impl FnOnce(Writer<'_>) -> Result<()>) -> Result<()> {
         if file_exists(&*spec.disk, &spec.path)? {
             return Err(Reason::ForeignFile("a file where a new one belongs").into());
         }
@@ -91,7 +110,7 @@ impl<T: Tables> Database<T> {
             let mut transaction = redb.begin_write()?;
             transaction.set_two_phase_commit(true);
             T::create(&transaction)?;
-            fill(&transaction)?;
+            fill(Writer(&transaction))?;
             transaction.commit().map_err(commit_error)?;
             // Closing writes the clean header, synced, in both copies.
             drop(redb);
@@ -107,12 +126,13 @@ impl<T: Tables> Database<T> {
     /// Opens a file that must exist: an empty or missing one is an error, never a new database.
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
         let live = Live::open(&spec, &Cell::new(false))?;
-        Ok(Self { spec, writer: Mutex::new(()), state: RwLock::new(State::Open(live)) })
+        let state = RwLock::new(State::Open(live));
+        Ok(Self { spec, writer: Mutex::new(()), writing: AtomicU64::new(0), state })
     }
 
     /// Reads one consistent snapshot.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&T) -> Result<R>) -> Result<R> {
-        self.with_live(|live| {
+        self.with_live(self.is_writing(), |live| {
             let snapshot = live.snapshot.read().clone();
             read(&snapshot)
         })
@@ -120,14 +140,23 @@ impl<T: Tables> Database<T> {
 
     /// Runs one durable transaction: all of `write` or nothing.
     ///
-    /// `write` holds one table open at a time: a panic of redb while it opens a second one poisons the lock that the
-    /// first one's destructor needs, and that second panic would abort the process.
-    ///
     /// # Errors
-    /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed.
-    pub(crate) fn write<R>(&self, write: impl FnOnce(&WriteTransaction) -> Result<R>) -> Result<R> {
+    /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed. `InvalidInput`
+    /// from inside another transaction of this file.
+    pub(crate) fn write<R>(&self, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
+        if self.is_writing() {
+            return Err(Error::invalid("change", "a transaction of the same tenant is under way in this thread"));
+        }
         let _one_at_a_time = self.writer.lock();
-        self.with_live(|live| live.commit(&self.spec, write))
+        self.writing.store(this_thread(), Ordering::Relaxed);
+        let outcome = self.with_live(false, |live| live.commit(&self.spec, write));
+        self.writing.store(0, Ordering::Relaxed);
+        outcome
+    }
+
+    /// Whether this thread is inside a transaction of this file. No other thread's number can be taken for its own.
+    fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Closes the file after running operations have ended; later ones answer `Closed`.
@@ -137,12 +166,15 @@ impl<T: Tables> Database<T> {
         drop_shielded(before);
     }
 
-    fn with_live<R>(&self, work: impl FnOnce(&Live<T>) -> Result<R>) -> Result<R> {
-        let state = self.usable_state()?;
+    /// `nested`: inside a transaction of this file, which holds the instance. It must not wait for those who wait for
+    /// the instance, and leaves a failed one to the transaction, which fails after it.
+    fn with_live<R>(&self, nested: bool, work: impl FnOnce(&Live<T>) -> Result<R>) -> Result<R> {
+        let state = if nested { self.state.read_recursive() } else { self.usable_state()? };
         let State::Open(live) = &*state else { return Err(Reason::Closed.into()) };
         let result = shielded(|| work(live));
-        if result.as_ref().is_err_and(ends_instance) {
-            drop(state);
+        let ends = result.as_ref().is_err_and(ends_instance);
+        drop(state);
+        if ends && !nested {
             self.end_instance();
         }
         result
@@ -232,7 +264,7 @@ impl<T: Tables> Live<T> {
         })
     }
 
-    fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(&WriteTransaction) -> Result<R>) -> Result<R> {
+    fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
         let committing = Cell::new(false);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut transaction = self.redb.begin_write()?;
@@ -241,7 +273,7 @@ impl<T: Tables> Live<T> {
             } else {
                 transaction.set_two_phase_commit(true);
             }
-            let answer = match write(&transaction) {
+            let answer = match write(Writer(&transaction)) {
                 Ok(answer) => answer,
                 Err(error) => {
                     // After an I/O error the abort fails too, and says less.
@@ -277,6 +309,15 @@ impl<T: Tables> Live<T> {
     }
 }
 
+/// A number of its own for each thread, never 0.
+fn this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
 fn snapshot<T: Tables>(redb: &redb::Database) -> Result<T> {
     T::open(&redb::ReadableDatabase::begin_read(redb)?)
 }
@@ -304,7 +345,7 @@ fn panicked() -> Error {
 }
 
 /// Runs code that calls redb. A damaged file can make it panic; here that becomes an error that ends the instance.
-fn shielded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+pub(crate) fn shielded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()))
 }
 

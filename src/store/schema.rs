@@ -18,14 +18,24 @@ pub(crate) const USERS: Definition<&[u8]> = TableDefinition::new("users");
 pub(crate) const USER_NUMBERS: Definition<u32> = TableDefinition::new("user_numbers");
 /// Tenant file: `scope u32 BE | name` -> namespace record.
 pub(crate) const NAMESPACES: Definition<&[u8]> = TableDefinition::new("namespaces");
+/// Tenant file: number of a namespace -> `scope u32 BE | name`.
+pub(crate) const NAMESPACE_NUMBERS: Definition<u32> = TableDefinition::new("namespace_numbers");
+/// Tenant file: `scope u32 BE | namespace u32 BE` of a namespace that is deleted, while content of it is left.
+pub(crate) const DOOMED: Definition<&[u8]> = TableDefinition::new("doomed");
 /// Tenant file: `scope u32 BE | namespace u32 BE | key` -> row (u64 LE).
 pub(crate) const MEMORY_KEYS: Definition<&[u8]> = TableDefinition::new("memory_keys");
 /// Tenant file: `scope u32 BE | namespace u32 BE | row u64 BE` -> memory record.
 pub(crate) const MEMORIES: Definition<&[u8]> = TableDefinition::new("memories");
 /// Tenant file: as `MEMORIES` -> vector as f32 LE, ready for its metric.
 pub(crate) const VECTORS: Definition<&[u8]> = TableDefinition::new("vectors");
-/// Tenant file: sequence -> `scope u32 BE | namespace u32 BE | row u64 BE | operation u8`.
-pub(crate) const VECTOR_LOG: Definition<u64> = TableDefinition::new("vector_log");
+/// Tenant file: `scope u32 BE | namespace u32 BE | sequence u64 BE` -> change record.
+pub(crate) const CHANGES: Definition<&[u8]> = TableDefinition::new("changes");
+/// Tenant file: `expires-at u64 BE | scope u32 BE | namespace u32 BE | row u64 BE` -> nothing.
+pub(crate) const EXPIRIES: Definition<&[u8]> = TableDefinition::new("expiries");
+/// Tenant file: `user u32 BE | idempotency key` -> record of the outcome.
+pub(crate) const OUTCOMES: Definition<&[u8]> = TableDefinition::new("outcomes");
+/// Tenant file: `time u64 BE | user u32 BE | idempotency key` -> nothing.
+pub(crate) const OUTCOME_TIMES: Definition<&[u8]> = TableDefinition::new("outcome_times");
 /// Tenant file: entry number -> `hash 32 | audit record`.
 pub(crate) const AUDIT: Definition<u64> = TableDefinition::new("audit");
 
@@ -38,9 +48,11 @@ pub(crate) const TOMBSTONES: Definition<&[u8]> = TableDefinition::new("tombstone
 /// Catalog: entry number -> `hash 32 | operator audit record`.
 pub(crate) const OPERATOR_AUDIT: Definition<u64> = TableDefinition::new("operator_audit");
 
-/// Declares the snapshot of a file's tables, so that no table can be created but not opened.
+/// Declares the snapshot of a file's tables, so that no table can be opened but not created. Those that only writers
+/// use are not opened for readers, which every commit would pay for.
 macro_rules! tables {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $key:ty = $definition:ident),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $key:ty = $definition:ident),* $(,)? }
+     for writers: $($writers:ident),*) => {
         $(#[$doc])*
         pub(crate) struct $name {
             $(pub(crate) $field: Snapshot<$key>,)*
@@ -49,6 +61,7 @@ macro_rules! tables {
         impl Tables for $name {
             fn create(transaction: &WriteTransaction) -> Result<()> {
                 $(transaction.open_table($definition)?;)*
+                $(transaction.open_table($writers)?;)*
                 Ok(())
             }
 
@@ -69,9 +82,10 @@ tables! {
         memory_keys: &'static [u8] = MEMORY_KEYS,
         memories: &'static [u8] = MEMORIES,
         vectors: &'static [u8] = VECTORS,
-        vector_log: u64 = VECTOR_LOG,
+        changes: &'static [u8] = CHANGES,
         audit: u64 = AUDIT,
     }
+    for writers: NAMESPACE_NUMBERS, DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES
 }
 
 tables! {
@@ -83,4 +97,5 @@ tables! {
         tombstones: &'static [u8] = TOMBSTONES,
         operator_audit: u64 = OPERATOR_AUDIT,
     }
+    for writers:
 }

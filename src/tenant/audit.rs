@@ -1,11 +1,10 @@
 //! The tenant's audit trail: no change without its entry, no entry without its change.
 
-use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 
-use super::namespace::Area;
+use super::change::Change;
 use super::open::Tenant;
-use super::usage::Facts;
+use super::place::Area;
 use crate::access::gate::{Admin, Proof};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -25,6 +24,16 @@ pub enum AuditAction {
     Delete,
     /// A memory's content was patched.
     Patch,
+    /// An expired memory was cleared away.
+    Expire,
+    /// A namespace was made with settings.
+    CreateNamespace,
+    /// The settings of a namespace were changed.
+    UpdateNamespace,
+    /// A namespace was given another name.
+    RenameNamespace,
+    /// A namespace was deleted with all its memories.
+    DeleteNamespace,
 }
 
 /// How it ended.
@@ -41,17 +50,19 @@ pub enum AuditOutcome {
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
-    /// Who.
-    pub user: UserId,
+    /// Who; absent for what the engine did by itself, such as clearing away what had expired.
+    pub user: Option<UserId>,
     /// What.
     pub action: AuditAction,
     /// In which namespace; absent like `key`.
     pub namespace: Option<Namespace>,
-    /// Whether that is a private namespace of `user`.
+    /// Whether that is a private namespace: of `user`, or of anybody where `user` is absent.
     pub private: bool,
     /// Which memory. Absent where it is in a private namespace of a user who is not the reader: the trail says that
     /// something was done, not what that user calls things.
     pub key: Option<String>,
+    /// The new name, where a namespace was given one; absent like `key`.
+    pub renamed_to: Option<Namespace>,
     /// How it ended.
     pub outcome: AuditOutcome,
 }
@@ -61,37 +72,47 @@ impl Record for AuditEntry {
     const NAME: &'static str = "audit entry";
 }
 
-/// Adds the entry of a change to the change's own transaction.
-pub(super) fn append<O>(
-    transaction: &WriteTransaction,
-    facts: &mut Facts,
-    proof: &Proof<'_, O>,
-    at: Timestamp,
-    action: AuditAction,
-    area: &Area,
-    key: &str,
-) -> Result<()> {
-    let entry = AuditEntry {
+/// The entry of a user's change to a namespace, without key and new name.
+pub(super) fn entry<O>(proof: &Proof<'_, O>, at: Timestamp, action: AuditAction, area: &Area) -> AuditEntry {
+    AuditEntry {
         at,
-        user: proof.user().clone(),
+        user: Some(proof.user().clone()),
         action,
         namespace: Some(area.namespace.clone()),
         private: area.private,
-        key: Some(key.to_owned()),
+        key: None,
+        renamed_to: None,
         outcome: AuditOutcome::Done,
-    };
-    chain::append(&mut transaction.open_table(AUDIT)?, &mut facts.audit, &entry)
+    }
+}
+
+impl Change<'_> {
+    /// Adds an entry to the trail, in the change's own transaction.
+    pub(super) fn record(&mut self, entry: AuditEntry) -> Result<()> {
+        chain::append(&mut self.writer.open_table(AUDIT)?, &mut self.facts.audit, &entry)
+    }
+
+    /// Records what a user did to one memory.
+    pub(super) fn record_memory<O>(
+        &mut self,
+        proof: &Proof<'_, O>,
+        action: AuditAction,
+        area: &Area,
+        key: &str,
+    ) -> Result<()> {
+        self.record(AuditEntry { key: Some(key.to_owned()), ..entry(proof, self.at, action, area) })
+    }
 }
 
 impl Tenant {
     /// Up to `limit` entries from the given number on; the first entry is 1.
     pub(crate) fn audit_entries(&self, proof: &Proof<'_, Admin>, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
-        self.database.read(|tables| {
-            let rows = tables.audit.range(from..)?.take(limit.min(LIST_PAGE_MAX));
+        self.database.read(|snapshot| {
+            let rows = snapshot.audit.range(from..)?.take(limit.min(LIST_PAGE_MAX));
             rows.map(|row| {
                 let mut entry: AuditEntry = chain::entry(row?.1.value())?;
-                if entry.private && entry.user != *proof.user() {
-                    (entry.namespace, entry.key) = (None, None);
+                if entry.private && entry.user.as_ref() != Some(proof.user()) {
+                    (entry.namespace, entry.key, entry.renamed_to) = (None, None, None);
                 }
                 Ok(entry)
             })
@@ -101,9 +122,9 @@ impl Tenant {
 
     /// Walks the whole chain and gives its head.
     pub(crate) fn verify_audit(&self, _proof: &Proof<'_, Admin>) -> Result<ChainHead> {
-        self.database.read(|tables| {
-            let head = Facts::read(&tables.meta)?.audit;
-            chain::verify(&tables.audit, head)?;
+        self.database.read(|snapshot| {
+            let head = snapshot.facts.audit;
+            chain::verify(&snapshot.audit, head)?;
             Ok(head)
         })
     }

@@ -1,12 +1,13 @@
 //! Lists and counts: in order of first puts, in pages that hold no snapshot between them.
 
-use super::cursor::{Cursor, CursorScope};
+use super::cursor::{self, Cursor, CursorScope};
 use super::memory::MemoryRecord;
-use super::namespace::{self, Area};
+use super::namespace::KnownPlace;
 use super::open::Tenant;
+use super::place::{Area, number_of};
 use super::selection::Selection;
 use crate::access::gate::{Proof, Read};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::id::RowId;
 use crate::limits::{ANSWER_BYTES_MAX, LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
 
@@ -90,16 +91,22 @@ pub struct Page {
 }
 
 impl Tenant {
-    pub(crate) fn list(&self, proof: &Proof<'_, Read>, area: &Area, list: &List) -> Result<Page> {
+    pub(crate) fn list(&self, proof: &Proof<'_, Read>, area: &Area, known: &KnownPlace, list: &List) -> Result<Page> {
         list.check()?;
         let scope = CursorScope { user: proof.user(), area, query: &list.query()? };
-        let after = list.after.as_ref().map(|cursor| cursor.row(&self.cursor_key, &scope)).transpose()?;
-        self.database.read(|tables| {
+        let after = match &list.after {
+            Some(cursor) => {
+                let [row] = cursor::open(&cursor.0, &self.cursor_key, &scope)?;
+                Some(RowId(row))
+            }
+            None => None,
+        };
+        self.database.read(|snapshot| {
             let mut page = Page { memories: Vec::new(), next: None };
-            let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(page) };
-            let Some(selection) = list.selection.resolve(&tables.users)? else { return Ok(page) };
+            let Some(found) = known.find(snapshot, proof, area)? else { return Ok(page) };
+            let Some(selection) = list.selection.resolve(&snapshot.users, proof.at())? else { return Ok(page) };
             let bounds = found.place.rows(after, list.oldest_first);
-            let mut rows = tables.memories.range::<&[u8]>((
+            let mut rows = snapshot.memories.range::<&[u8]>((
                 bounds.0.as_ref().map(<[u8; 16]>::as_slice),
                 bounds.1.as_ref().map(<[u8; 16]>::as_slice),
             ))?;
@@ -113,36 +120,34 @@ impl Tenant {
                 bytes = bytes.saturating_add(record.value().len());
                 let is_full = page.memories.len() == list.limit || bytes > ANSWER_BYTES_MAX;
                 if is_full && !page.memories.is_empty() {
-                    page.next = last.map(|row| Cursor::behind(row, &self.cursor_key, &scope));
+                    page.next = last.map(|row| Cursor(cursor::seal([row], &self.cursor_key, &scope)));
                     break;
                 }
-                last = Some(row_of(key.value())?);
-                page.memories.push(self.named(tables, memory)?);
+                last = Some(number_of(key.value())?);
+                page.memories.push(self.named(snapshot, memory)?);
             }
             Ok(page)
         })
     }
 
     /// How many memories are selected.
-    pub(crate) fn count(&self, proof: &Proof<'_, Read>, area: &Area, selection: &Selection) -> Result<u64> {
+    pub(crate) fn count(
+        &self,
+        proof: &Proof<'_, Read>,
+        area: &Area,
+        known: &KnownPlace,
+        selection: &Selection,
+    ) -> Result<u64> {
         selection.check()?;
-        self.database.read(|tables| {
-            let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(0) };
-            let Some(selection) = selection.resolve(&tables.users)? else { return Ok(0) };
-            let (first, last) = found.place.all_rows();
+        self.database.read(|snapshot| {
+            let Some(found) = known.find(snapshot, proof, area)? else { return Ok(0) };
+            let Some(selection) = selection.resolve(&snapshot.users, proof.at())? else { return Ok(0) };
+            let (first, last) = found.place.all();
             let mut count = 0;
-            for row in tables.memories.range(first.as_slice()..=last.as_slice())? {
+            for row in snapshot.memories.range(first.as_slice()..=last.as_slice())? {
                 count += u64::from(selection.pick(row?.1.value())?.is_some());
             }
             Ok(count)
         })
-    }
-}
-
-/// The row at the end of a row key.
-pub(super) fn row_of(key: &[u8]) -> Result<RowId> {
-    match key.last_chunk::<8>() {
-        Some(row) if key.len() == 16 => Ok(RowId(u64::from_be_bytes(*row))),
-        _ => Err(Reason::DamagedRecord("row key").into()),
     }
 }

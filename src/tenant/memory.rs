@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::settings::{check_life, check_model};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{MemoryId, UserId, check_key};
-use crate::index::vector::UnitVector;
+use crate::index::vector::GivenVector;
 use crate::limits::{
     CONTENT_BYTES_MAX, CONTENT_DEPTH_MAX, METADATA_FIELDS_MAX, METADATA_NAME_BYTES_MAX, METADATA_TEXT_BYTES_MAX,
     TEXT_BYTES_MAX,
@@ -39,7 +41,20 @@ pub struct Memory {
     content: Option<Value>,
     metadata: BTreeMap<String, MetadataValue>,
     vector: Option<Vec<f32>>,
+    model: Option<String>,
+    expiry: Expiry,
     expected_version: Option<u64>,
+}
+
+/// When a memory goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+enum Expiry {
+    /// When its namespace says.
+    #[default]
+    Unsaid,
+    Never,
+    At(Timestamp),
+    After(Duration),
 }
 
 impl Memory {
@@ -70,11 +85,40 @@ impl Memory {
         self
     }
 
-    /// The vector that recall compares: 1 to 4,096 finite components, not all zero. The first vector of a namespace
-    /// sets its dimension.
+    /// The vector that recall compares: 1 to 4,096 finite components, under cosine not all zero. The first vector of a
+    /// namespace sets its dimension, unless the namespace was made with one.
     #[must_use]
     pub fn vector(mut self, vector: impl Into<Vec<f32>>) -> Self {
         self.vector = Some(vector.into());
+        self
+    }
+
+    /// Which embedding model the vector is of; at most 128 bytes. A namespace of another model refuses it, and one
+    /// without a model takes it as its own.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// From when on the memory is gone, whatever the namespace's default; a time that has passed is refused.
+    #[must_use]
+    pub fn expires_at(mut self, at: Timestamp) -> Self {
+        self.expiry = Expiry::At(at);
+        self
+    }
+
+    /// How long after this put the memory is gone, whatever the namespace's default.
+    #[must_use]
+    pub fn expires_after(mut self, life: Duration) -> Self {
+        self.expiry = Expiry::After(life);
+        self
+    }
+
+    /// Keeps the memory for ever, whatever the namespace's default.
+    #[must_use]
+    pub fn never_expires(mut self) -> Self {
+        self.expiry = Expiry::Never;
         self
     }
 
@@ -95,26 +139,59 @@ impl Memory {
         }
         let content = self.content.as_ref().map(checked_content).transpose()?;
         let metadata_bytes = check_metadata(&self.metadata)?;
-        let vector = self.vector.as_deref().map(UnitVector::new).transpose()?;
-        let vector_bytes = vector.as_ref().map_or(0, |vector| size_of_val(vector.components()));
+        let vector = self.vector.as_deref().map(GivenVector::new).transpose()?;
+        self.model.as_deref().map_or(Ok(()), check_model)?;
+        if let Expiry::After(life) = self.expiry {
+            check_life(life)?;
+        }
+        let vector_bytes = vector.as_ref().map_or(0, GivenVector::bytes);
         let content_bytes = content.as_ref().map_or(0, String::len);
         let bytes = (self.key.len() + text_bytes + content_bytes + metadata_bytes + vector_bytes) as u64;
-        let Self { key, text, metadata, expected_version, .. } = self;
-        Ok(Draft { key, text, content, metadata, vector, expected_version, bytes })
+        let Self { key, text, metadata, model, expiry, expected_version, .. } = self;
+        Ok(Draft { key, text, content, metadata, vector, model, expiry, expected_version, bytes })
     }
 }
 
 /// A checked memory.
-#[derive(Debug)]
-pub(super) struct Draft {
+#[derive(Debug, Serialize)]
+pub(crate) struct Draft {
     pub(super) key: String,
     pub(super) text: Option<String>,
     pub(super) content: Option<String>,
     pub(super) metadata: BTreeMap<String, MetadataValue>,
-    pub(super) vector: Option<UnitVector>,
+    pub(super) vector: Option<GivenVector>,
+    pub(super) model: Option<String>,
+    expiry: Expiry,
     pub(super) expected_version: Option<u64>,
     /// What it adds to [`Usage::bytes`](crate::Usage::bytes).
     pub(super) bytes: u64,
+}
+
+impl Draft {
+    /// The text that an embedder would turn into the vector, if there is none.
+    pub(super) fn text_to_embed(&self) -> Option<&str> {
+        if self.vector.is_some() { None } else { self.text.as_deref() }
+    }
+
+    pub(super) fn embed(&mut self, model: &str, vector: GivenVector) {
+        self.bytes = self.bytes.saturating_add(vector.bytes() as u64);
+        self.model = Some(model.to_owned());
+        self.vector = Some(vector);
+    }
+
+    /// When the memory goes if it is put now into a namespace with this default.
+    ///
+    /// # Errors
+    /// `InvalidInput` when that time has passed.
+    pub(super) fn expires_at(&self, now: Timestamp, default: Option<Duration>) -> Result<Option<Timestamp>> {
+        match self.expiry {
+            Expiry::Unsaid => Ok(default.map(|life| now.after(life))),
+            Expiry::Never => Ok(None),
+            Expiry::After(life) => Ok(Some(now.after(life))),
+            Expiry::At(at) if at > now => Ok(Some(at)),
+            Expiry::At(_) => Err(Error::invalid("expiry", "must be in the future")),
+        }
+    }
 }
 
 pub(super) fn checked_content(content: &Value) -> Result<String> {
@@ -251,10 +328,12 @@ pub struct MemoryRecord {
     pub updated_at: Timestamp,
     /// 1 for the first version, one more with each put.
     pub version: u64,
+    /// From when on it is gone; absent when it stays.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The record of a memory in the file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoredMemory {
     pub(super) id: MemoryId,
     pub(super) key: String,
@@ -266,6 +345,9 @@ pub(super) struct StoredMemory {
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) version: u64,
+    pub(super) expires_at: Option<Timestamp>,
+    /// The step of the tenant's history that put this version.
+    pub(super) sequence: u64,
     pub(super) bytes: u64,
 }
 
@@ -275,6 +357,11 @@ impl Record for StoredMemory {
 }
 
 impl StoredMemory {
+    /// Whether it is there at this time; an expired memory is not, swept or not.
+    pub(super) fn is_live(&self, at: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expiry| at < expiry)
+    }
+
     pub(super) fn into_record(self, author: UserId) -> MemoryRecord {
         MemoryRecord {
             id: self.id,
@@ -287,6 +374,7 @@ impl StoredMemory {
             created_at: self.created_at,
             updated_at: self.updated_at,
             version: self.version,
+            expires_at: self.expires_at,
         }
     }
 }

@@ -1,26 +1,28 @@
 //! Namespaces: tenant-wide, or one user's own.
 
-use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
 
-use redb::{ReadableTable, WriteTransaction};
+use parking_lot::RwLock;
+use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
+use super::audit::{self, AuditAction, AuditEntry};
+use super::change::Change;
 use super::open::Tenant;
-use super::usage::Facts;
+use super::place::{Area, Place};
+use super::settings::{NamespaceSettings, NamespaceUpdate};
+use super::snapshot::Snapshot;
 use super::user::{self, UserNumber};
-use crate::access::gate::{Proof, Read};
+use crate::access::gate::{Operation, Proof, Read};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{Namespace, RowId, UserId};
+use crate::id::{Namespace, UserId};
+use crate::index::metric::Metric;
+use crate::index::vector::{GivenVector, Vector};
 use crate::store::codec::{self, Record};
-use crate::store::schema::{NAMESPACES, TenantTables, USERS};
-
-/// A namespace as a caller names it: shared by the tenant, or private to the user of the proof.
-#[derive(Debug, Clone)]
-pub(crate) struct Area {
-    pub(crate) namespace: Namespace,
-    pub(crate) private: bool,
-}
+use crate::store::database::Writer;
+use crate::store::schema::{DOOMED, NAMESPACE_NUMBERS, NAMESPACES, USERS};
 
 /// What is known of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,109 +32,95 @@ pub struct NamespaceInfo {
     pub namespace: Namespace,
     /// Whether it is the caller's own.
     pub private: bool,
-    /// Dimensions of its vectors; absent before the first vector.
+    /// How its vectors are compared.
+    pub metric: Metric,
+    /// Dimensions of its vectors; absent before the first vector, unless it was made with them.
     pub dimensions: Option<u32>,
-    /// When it was first written to.
+    /// The embedding model of its vectors, where one was named.
+    pub model: Option<String>,
+    /// How long its memories live unless they say otherwise; absent for ever.
+    pub expires_after: Option<Duration>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// When it was made.
     pub created_at: Timestamp,
-}
-
-impl Tenant {
-    /// The namespaces of the tenant and the caller's own, each in byte order of their names.
-    pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
-        self.database.read(|tables| {
-            let mut found = named_in(tables, 0)?;
-            if let Some(UserNumber(own)) = user::find(&tables.users, proof.user())? {
-                found.extend(named_in(tables, own)?);
-            }
-            Ok(found)
-        })
-    }
-}
-
-/// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
-fn named_in(tables: &TenantTables, scope: u32) -> Result<Vec<NamespaceInfo>> {
-    let first = scope.to_be_bytes();
-    let rows = tables.namespaces.range(first.as_slice()..)?;
-    rows.map_while(|row| {
-        let (key, value) = match row {
-            Ok(row) => row,
-            Err(error) => return Some(Err(error.into())),
-        };
-        let name = key.value().strip_prefix(&first)?;
-        Some(described(name, scope != 0, value.value()))
-    })
-    .collect()
-}
-
-fn described(name: &[u8], private: bool, record: &[u8]) -> Result<NamespaceInfo> {
-    let damaged = || Error::from(Reason::DamagedRecord(NamespaceRecord::NAME));
-    let name = std::str::from_utf8(name).map_err(|_| damaged())?;
-    let namespace = Namespace::new(name).map_err(|_| damaged())?;
-    let record: NamespaceRecord = codec::decode(record)?;
-    let dimensions = (record.dimensions > 0).then_some(record.dimensions);
-    Ok(NamespaceInfo { namespace, private, dimensions, created_at: record.created_at })
-}
-
-/// A namespace as the file names it. Every row key starts with it, scope first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
-    /// 0 for the tenant, a user's number for its private namespaces.
-    scope: u32,
-    namespace: u32,
-}
-
-impl Place {
-    pub(super) const BYTES: usize = 8;
-
-    pub(super) fn prefix(self) -> [u8; Self::BYTES] {
-        (u64::from(self.scope) << 32 | u64::from(self.namespace)).to_be_bytes()
-    }
-
-    pub(super) fn from_prefix(prefix: [u8; Self::BYTES]) -> Self {
-        let [a, b, c, d, e, f, g, h] = prefix;
-        Self { scope: u32::from_be_bytes([a, b, c, d]), namespace: u32::from_be_bytes([e, f, g, h]) }
-    }
-
-    /// `scope | namespace | row`, in order of rows.
-    pub(super) fn row_key(self, row: RowId) -> [u8; 16] {
-        (u128::from(u64::from_be_bytes(self.prefix())) << 64 | u128::from(row.0)).to_be_bytes()
-    }
-
-    /// The first and last key a row of this namespace can have.
-    pub(super) fn all_rows(self) -> ([u8; 16], [u8; 16]) {
-        (self.row_key(RowId(0)), self.row_key(RowId(u64::MAX)))
-    }
-
-    /// The rows of this namespace that come after one in the order of a list.
-    pub(super) fn rows(self, after: Option<RowId>, oldest_first: bool) -> (Bound<[u8; 16]>, Bound<[u8; 16]>) {
-        let (first, last) = self.all_rows();
-        match after.map(|row| self.row_key(row)) {
-            Some(row) if oldest_first => (Bound::Excluded(row), Bound::Included(last)),
-            Some(row) => (Bound::Included(first), Bound::Excluded(row)),
-            None => (Bound::Included(first), Bound::Included(last)),
-        }
-    }
-
-    /// `scope | namespace | key`.
-    pub(super) fn text_key(self, key: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(Self::BYTES + key.len());
-        bytes.extend_from_slice(&self.prefix());
-        bytes.extend_from_slice(key.as_bytes());
-        bytes
-    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct NamespaceRecord {
     pub(super) number: u32,
-    /// Set by the first vector; 0 before.
+    pub(super) metric: Metric,
+    /// 0 until the first vector sets them.
     pub(super) dimensions: u32,
+    pub(super) model: Option<String>,
+    pub(super) expires_after: Option<Duration>,
+    description: Option<String>,
     created_at: Timestamp,
 }
 
 impl Record for NamespaceRecord {
     const KIND: u8 = 18;
     const NAME: &'static str = "namespace";
+}
+
+impl NamespaceRecord {
+    /// A namespace that is about to be made; it has no number yet.
+    fn unmade(settings: &NamespaceSettings, at: Timestamp) -> Self {
+        Self {
+            number: 0,
+            metric: settings.metric,
+            dimensions: settings.dimensions.unwrap_or(0),
+            model: settings.model.clone(),
+            expires_after: settings.expires_after,
+            description: settings.description.clone(),
+            created_at: at,
+        }
+    }
+
+    fn into_info(self, namespace: Namespace, private: bool) -> NamespaceInfo {
+        NamespaceInfo {
+            namespace,
+            private,
+            metric: self.metric,
+            dimensions: (self.dimensions > 0).then_some(self.dimensions),
+            model: self.model,
+            expires_after: self.expires_after,
+            description: self.description,
+            created_at: self.created_at,
+        }
+    }
+
+    pub(super) fn check_dimensions(&self, actual: u32) -> Result<()> {
+        if self.dimensions == actual {
+            return Ok(());
+        }
+        Err(Reason::Dimension { expected: self.dimensions, actual }.into())
+    }
+
+    /// A model that is not named on either side is taken to be the right one.
+    pub(super) fn check_model(&self, actual: Option<&str>) -> Result<()> {
+        match (&self.model, actual) {
+            (Some(expected), Some(actual)) if expected != actual => {
+                Err(Reason::Model { expected: expected.clone(), actual: actual.to_owned() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a vector ready for this namespace, which it may be the first to shape. Gives whether it did.
+    pub(super) fn accept(&mut self, vector: &GivenVector, model: Option<&str>) -> Result<(Vector, bool)> {
+        let shapes = self.dimensions == 0 || (self.model.is_none() && model.is_some());
+        if self.dimensions > 0 {
+            self.check_dimensions(vector.dimensions())?;
+        }
+        self.check_model(model)?;
+        let ready = vector.ready(self.metric)?;
+        self.dimensions = vector.dimensions();
+        if let (None, Some(model)) = (&self.model, model) {
+            self.model = Some(model.to_owned());
+        }
+        Ok((ready, shapes))
+    }
 }
 
 /// A namespace that exists.
@@ -142,18 +130,139 @@ pub(super) struct Found {
     pub(super) record: NamespaceRecord,
 }
 
-/// The namespace of this name in the scope of the caller; `None` reads as empty.
-pub(super) fn find(tables: &TenantTables, user: &UserId, area: &Area) -> Result<Option<Found>> {
-    match scope_of(&tables.users, user, area)? {
-        Some(scope) => find_in(&tables.namespaces, scope, area),
-        None => Ok(None),
+/// Remembers where a namespace is, for as long as no namespace of the tenant changes.
+#[derive(Debug, Default)]
+pub(crate) struct KnownPlace(RwLock<Option<(u64, Arc<Found>)>>);
+
+impl KnownPlace {
+    /// The namespace in this snapshot; `None` reads as empty.
+    pub(super) fn find<O: Operation>(
+        &self,
+        snapshot: &Snapshot,
+        proof: &Proof<'_, O>,
+        area: &Area,
+    ) -> Result<Option<Arc<Found>>> {
+        if let Some((changed, found)) = &*self.0.read()
+            && *changed == snapshot.facts.namespaces_changed
+        {
+            return Ok(Some(found.clone()));
+        }
+        let Some(found) = find(snapshot, proof.user(), area)?.map(Arc::new) else { return Ok(None) };
+        *self.0.write() = Some((snapshot.facts.namespaces_changed, found.clone()));
+        Ok(Some(found))
     }
 }
 
-/// As [`find`], inside a transaction.
-pub(super) fn find_for_change(transaction: &WriteTransaction, user: &UserId, area: &Area) -> Result<Option<Place>> {
-    let Some(scope) = scope_of(&transaction.open_table(USERS)?, user, area)? else { return Ok(None) };
-    Ok(find_in(&transaction.open_table(NAMESPACES)?, scope, area)?.map(|found| found.place))
+impl Tenant {
+    /// The namespaces of the tenant and the caller's own, each in byte order of their names.
+    pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
+        self.database.read(|snapshot| {
+            let mut found = named_in(snapshot, 0)?;
+            if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
+                found.extend(named_in(snapshot, own)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// One namespace.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not exist.
+    pub(crate) fn namespace(&self, proof: &Proof<'_, Read>, area: &Area) -> Result<NamespaceInfo> {
+        self.find_namespace(proof, area)?.ok_or_else(Error::not_found)
+    }
+
+    /// One namespace, if it exists.
+    pub(crate) fn find_namespace(&self, proof: &Proof<'_, Read>, area: &Area) -> Result<Option<NamespaceInfo>> {
+        self.database.read(|snapshot| {
+            let found = find(snapshot, proof.user(), area)?;
+            Ok(found.map(|found| found.record.into_info(area.namespace.clone(), area.private)))
+        })
+    }
+
+    /// The embedding model of a namespace, where one is named.
+    pub(crate) fn model_of<O: Operation>(
+        &self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        known: &KnownPlace,
+    ) -> Result<Option<String>> {
+        self.database.read(|snapshot| {
+            let found = known.find(snapshot, proof, area)?;
+            Ok(found.and_then(|found| found.record.model.clone()))
+        })
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// `Conflict` when there is one of this name.
+    pub(crate) fn create_namespace<O: Operation>(
+        &self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        settings: &NamespaceSettings,
+    ) -> Result<NamespaceInfo> {
+        settings.check()?;
+        self.change(proof, |change| change.create_namespace(proof, area, settings))
+    }
+
+    /// Changes what can be changed of a namespace.
+    pub(crate) fn update_namespace<O: Operation>(
+        &self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        update: &NamespaceUpdate,
+    ) -> Result<NamespaceInfo> {
+        update.check()?;
+        self.change(proof, |change| change.update_namespace(proof, area, update))
+    }
+
+    /// Gives a namespace another name.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not exist, `Conflict` when the new name is taken.
+    pub(crate) fn rename_namespace<O: Operation>(
+        &self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        to: &Namespace,
+    ) -> Result<()> {
+        self.change(proof, |change| change.rename_namespace(proof, area, to))
+    }
+}
+
+/// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
+fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<NamespaceInfo>> {
+    let first = scope.to_be_bytes();
+    let rows = snapshot.namespaces.range(first.as_slice()..)?;
+    rows.map_while(|row| {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let name = key.value().strip_prefix(&first)?;
+        let described = || {
+            let record: NamespaceRecord = codec::decode(value.value())?;
+            Ok(record.into_info(stored_name(name)?, scope != 0))
+        };
+        Some(described())
+    })
+    .collect()
+}
+
+fn stored_name(name: &[u8]) -> Result<Namespace> {
+    let name = std::str::from_utf8(name).ok().and_then(|name| Namespace::new(name).ok());
+    name.ok_or_else(|| Reason::DamagedRecord(NamespaceRecord::NAME).into())
+}
+
+/// The namespace of this name in the scope of the user; `None` reads as empty.
+pub(super) fn find(snapshot: &Snapshot, user: &UserId, area: &Area) -> Result<Option<Found>> {
+    match scope_of(&snapshot.users, user, area)? {
+        Some(scope) => find_in(&snapshot.namespaces, scope, area),
+        None => Ok(None),
+    }
 }
 
 /// The tenant's scope, or the user's own; `None` for a user who has written nothing.
@@ -175,46 +284,14 @@ fn find_in(
     Ok(Some(Found { place: Place { scope, namespace: record.number }, record }))
 }
 
-/// The namespace of this name, made at its first write. A vector's dimension is checked, or set if it is the first.
-pub(super) fn find_or_add(
-    transaction: &WriteTransaction,
-    facts: &mut Facts,
-    author: UserNumber,
-    area: &Area,
-    dimensions: Option<u32>,
-    at: Timestamp,
-) -> Result<Place> {
-    let scope = if area.private { author.0 } else { 0 };
-    let key = name_key(scope, &area.namespace);
-    let mut namespaces = transaction.open_table(NAMESPACES)?;
-    let known = namespaces.get(key.as_slice())?.map(|row| codec::decode::<NamespaceRecord>(row.value())).transpose()?;
-    let is_new = known.is_none();
-    let mut record = match known {
-        Some(record) => record,
-        None => NamespaceRecord { number: facts.take_namespace_number()?, dimensions: 0, created_at: at },
-    };
-    let first_vector = match dimensions {
-        Some(actual) if record.dimensions == 0 => {
-            record.dimensions = actual;
-            true
-        }
-        Some(actual) => {
-            check_dimensions(&record, actual)?;
-            false
-        }
-        None => false,
-    };
-    if is_new || first_vector {
-        namespaces.insert(key.as_slice(), codec::encode(&record)?.as_slice())?;
+/// Scope and name of a namespace that the file knows by number; `None` when it is gone.
+pub(super) fn name_of(writer: &mut Writer<'_>, place: Place) -> Result<Option<Namespace>> {
+    let numbers = writer.open_table(NAMESPACE_NUMBERS)?;
+    let Some(row) = numbers.get(place.namespace)? else { return Ok(None) };
+    match row.value().split_first_chunk::<4>() {
+        Some((scope, name)) if u32::from_be_bytes(*scope) == place.scope => stored_name(name).map(Some),
+        _ => Err(Reason::DamagedRecord(NamespaceRecord::NAME).into()),
     }
-    Ok(Place { scope, namespace: record.number })
-}
-
-pub(super) fn check_dimensions(record: &NamespaceRecord, actual: u32) -> Result<()> {
-    if record.dimensions == actual {
-        return Ok(());
-    }
-    Err(Reason::Dimension { expected: record.dimensions, actual }.into())
 }
 
 fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
@@ -223,17 +300,116 @@ fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
     key
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Change<'_> {
+    /// The namespace of this name in the scope of the proof's user.
+    pub(super) fn find_namespace<O>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
+        let scope = scope_of(&self.writer.open_table(USERS)?, proof.user(), area)?;
+        match scope {
+            Some(scope) => find_in(&self.writer.open_table(NAMESPACES)?, scope, area),
+            None => Ok(None),
+        }
+    }
 
-    #[test]
-    fn row_keys_sort_by_scope_namespace_row() {
-        let key = |scope, namespace, row| Place { scope, namespace }.row_key(RowId(row));
-        assert!(key(0, 1, u64::MAX) < key(0, 2, 0));
-        assert!(key(0, u32::MAX, 9) < key(1, 0, 0));
-        assert!(key(3, 4, 5) < key(3, 4, 6));
-        assert!(key(3, 4, 5).starts_with(&Place { scope: 3, namespace: 4 }.prefix()));
-        assert_eq!(Place::from_prefix(Place { scope: 3, namespace: 4 }.prefix()), Place { scope: 3, namespace: 4 });
+    /// What a namespace is, or would be if the first put made it.
+    pub(super) fn record_or_default(&self, found: Option<&Found>) -> NamespaceRecord {
+        found.map_or_else(
+            || NamespaceRecord::unmade(&NamespaceSettings::default(), self.at),
+            |found| found.record.clone(),
+        )
+    }
+
+    /// Refuses one more namespace when there are as many as there may be.
+    pub(super) fn check_namespace_room(&self) -> Result<()> {
+        self.facts.check_namespace_room()
+    }
+
+    /// Writes a namespace's first record and gives its place. The caller has checked that there is room.
+    pub(super) fn make_namespace(
+        &mut self,
+        author: UserNumber,
+        area: &Area,
+        record: &mut NamespaceRecord,
+    ) -> Result<Place> {
+        let scope = if area.private { author.0 } else { 0 };
+        let place = Place { scope, namespace: self.facts.take_namespace_number()? };
+        record.number = place.namespace;
+        self.write_namespace(place, &area.namespace, record)?;
+        Ok(place)
+    }
+
+    /// Writes a record that another one had before: what handles remember of it is no longer true.
+    pub(super) fn reshape_namespace(&mut self, place: Place, name: &Namespace, record: &NamespaceRecord) -> Result<()> {
+        self.facts.note_namespace_changed()?;
+        self.write_namespace(place, name, record)
+    }
+
+    fn write_namespace(&mut self, place: Place, name: &Namespace, record: &NamespaceRecord) -> Result<()> {
+        let key = name_key(place.scope, name);
+        let row = codec::encode(record)?;
+        self.writer.open_table(NAMESPACES)?.insert(key.as_slice(), row.as_slice())?;
+        self.writer.open_table(NAMESPACE_NUMBERS)?.insert(place.namespace, key.as_slice())?;
+        Ok(())
+    }
+
+    fn create_namespace<O: Operation>(
+        &mut self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        settings: &NamespaceSettings,
+    ) -> Result<NamespaceInfo> {
+        if self.find_namespace(proof, area)?.is_some() {
+            return Err(Reason::NamespaceExists.into());
+        }
+        self.check_namespace_room()?;
+        self.begin_step()?;
+        let author = self.author(proof)?;
+        let mut record = NamespaceRecord::unmade(settings, self.at);
+        self.make_namespace(author, area, &mut record)?;
+        self.record(audit::entry(proof, self.at, AuditAction::CreateNamespace, area))?;
+        Ok(record.into_info(area.namespace.clone(), area.private))
+    }
+
+    fn update_namespace<O: Operation>(
+        &mut self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        update: &NamespaceUpdate,
+    ) -> Result<NamespaceInfo> {
+        let Found { place, mut record } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+        self.begin_step()?;
+        if let Some(life) = update.expires_after {
+            record.expires_after = life;
+        }
+        if let Some(description) = &update.description {
+            record.description.clone_from(description);
+        }
+        self.reshape_namespace(place, &area.namespace, &record)?;
+        self.record(audit::entry(proof, self.at, AuditAction::UpdateNamespace, area))?;
+        Ok(record.into_info(area.namespace.clone(), area.private))
+    }
+
+    fn rename_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area, to: &Namespace) -> Result<()> {
+        let Found { place, record } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+        let target = Area { namespace: to.clone(), private: area.private };
+        if self.find_namespace(proof, &target)?.is_some() {
+            return Err(Reason::NamespaceExists.into());
+        }
+        self.begin_step()?;
+        self.writer.open_table(NAMESPACES)?.remove(name_key(place.scope, &area.namespace).as_slice())?;
+        self.reshape_namespace(place, to, &record)?;
+        let entry = audit::entry(proof, self.at, AuditAction::RenameNamespace, area);
+        self.record(AuditEntry { renamed_to: Some(to.clone()), ..entry })
+    }
+
+    /// Takes the name away and leaves the content to the sweeps. Gives where it was.
+    pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Place> {
+        let Found { place, .. } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+        self.begin_step()?;
+        self.facts.give_back_namespace()?;
+        self.writer.open_table(NAMESPACES)?.remove(name_key(place.scope, &area.namespace).as_slice())?;
+        self.writer.open_table(NAMESPACE_NUMBERS)?.remove(place.namespace)?;
+        self.writer.open_table(DOOMED)?.insert(place.prefix().as_slice(), [].as_slice())?;
+        self.record(audit::entry(proof, self.at, AuditAction::DeleteNamespace, area))?;
+        Ok(place)
     }
 }

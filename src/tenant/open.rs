@@ -6,7 +6,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
-use super::namespace::Place;
+use super::place::Place;
+use super::snapshot::Snapshot;
 use super::usage::Facts;
 use super::user::UserNames;
 use crate::crypto::secret::Secret;
@@ -14,8 +15,8 @@ use crate::error::{Reason, Result};
 use crate::id::{EngineId, Epoch, Incarnation};
 use crate::index::space::Space;
 use crate::store::codec::{self, Record};
-use crate::store::database::{Database, FileSpec};
-use crate::store::schema::{META, TenantTables};
+use crate::store::database::{Database, FileSpec, Writer};
+use crate::store::schema::META;
 
 /// Who the file belongs to. Pages are bound to it already; this keeps plaintext files apart as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ const OWNER: &str = "owner";
 /// One open tenant.
 #[derive(Debug)]
 pub(crate) struct Tenant {
-    pub(super) database: Database<TenantTables>,
+    pub(super) database: Database<Snapshot>,
     pub(super) cursor_key: Secret<64>,
     pub(super) users: UserNames,
     spaces: Mutex<HashMap<Place, SharedSpace>>,
@@ -53,11 +54,11 @@ pub(super) type SharedSpace = Arc<RwLock<Option<Space>>>;
 impl Tenant {
     /// Writes a new, empty tenant file and closes it.
     pub(crate) fn create(spec: &FileSpec, owner: &Owner) -> Result<()> {
-        let fill = |transaction: &redb::WriteTransaction| {
-            transaction.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
-            Facts::new().write(transaction)
+        let fill = |mut writer: Writer<'_>| {
+            writer.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
+            Facts::new().write(&mut writer)
         };
-        Database::<TenantTables>::create(spec, fill)
+        Database::<Snapshot>::create(spec, fill)
     }
 
     /// Opens a tenant's file.
@@ -66,8 +67,8 @@ impl Tenant {
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(spec: FileSpec, owner: &Owner, cursor_key: Secret<64>) -> Result<Self> {
         let database = Database::open(spec)?;
-        database.read(|tables: &TenantTables| {
-            let row = tables.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
+        database.read(|snapshot: &Snapshot| {
+            let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
             if codec::decode::<Owner>(row.value())? != *owner {
                 return Err(Reason::ForeignFile("another tenant's data file").into());
             }
@@ -78,6 +79,11 @@ impl Tenant {
 
     pub(super) fn space(&self, place: Place) -> SharedSpace {
         self.spaces.lock().entry(place).or_default().clone()
+    }
+
+    /// The index of a namespace that is gone goes too.
+    pub(super) fn forget_space(&self, place: Place) {
+        self.spaces.lock().remove(&place);
     }
 
     /// Waits for running operations, then closes the file. Later operations answer that it is closed.

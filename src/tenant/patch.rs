@@ -1,9 +1,11 @@
 //! JSON merge patches (RFC 7396) of a memory's content.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::memory::checked_content;
 use crate::error::{Error, Reason, Result};
+use crate::id::check_key;
 use crate::limits::{CONTENT_BYTES_MAX, CONTENT_DEPTH_MAX};
 
 /// A change of a memory's JSON content: members of the patch replace or add, and `null` removes (RFC 7396).
@@ -15,7 +17,7 @@ use crate::limits::{CONTENT_BYTES_MAX, CONTENT_DEPTH_MAX};
 /// let patch = Patch::new("meeting-17", json!({"room": "B4", "cancelled": null})).if_version(3);
 /// # let _ = patch;
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Patch {
     pub(super) key: String,
     merge: Value,
@@ -36,9 +38,10 @@ impl Patch {
         self
     }
 
-    /// Bounds the patch before it is merged, which recurses.
-    pub(super) fn check(&self) -> Result<()> {
-        checked_content(&self.merge).map(drop)
+    /// Bounds the patch before it is merged, which recurses. Gives its length in bytes.
+    pub(crate) fn check(&self) -> Result<u64> {
+        check_key(&self.key)?;
+        checked_content(&self.merge).map(|text| text.len() as u64)
     }
 
     /// The content after the patch, within the limits of content.

@@ -2,117 +2,110 @@
 
 use parking_lot::RwLockWriteGuard;
 
-use super::filter::Filter;
-use super::list::row_of;
-use super::memory::{MemoryRecord, StoredMemory};
-use super::namespace::{self, Area, Found, Place};
+use super::change::ChangeRecord;
+use super::feed::{changes_after, changes_kept_from};
+use super::memory::StoredMemory;
+use super::namespace::{Found, KnownPlace};
 use super::open::Tenant;
+use super::place::{Area, number_of};
+use super::question::{Explanation, Hit, Recall};
 use super::read::count_answer;
-use super::usage::Facts;
-use super::write::{LOG_PUT, LOG_REMOVE};
+use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Reason, Result};
 use crate::id::RowId;
-use crate::index::space::{Change, Space};
-use crate::index::vector::UnitVector;
-use crate::limits::{RECALL_TOP_MAX, VECTOR_LOG_ROWS_MAX};
-use crate::store::codec;
-use crate::store::schema::TenantTables;
+use crate::index::metric::Metric;
+use crate::index::space::Space;
+use crate::index::vector::{GivenVector, Vector};
 
-/// A question: which memories are nearest to this vector.
-///
-/// ```
-/// use watertight::Recall;
-///
-/// let question = Recall::vector(&[0.1, 0.7, -0.2]).top(5).minimum_score(0.3);
-/// # let _ = question;
-/// ```
-#[derive(Debug, Clone)]
-pub struct Recall {
-    vector: Vec<f32>,
-    top: usize,
-    minimum_score: f32,
-    filter: Option<Filter>,
+/// What a namespace answered, and how it compares vectors.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    pub(crate) hits: Vec<Hit>,
+    /// Absent when the namespace does not exist.
+    pub(crate) comparison: Option<Comparison>,
 }
 
-impl Recall {
-    /// The ten nearest by cosine similarity.
-    #[must_use]
-    pub fn vector(vector: &[f32]) -> Self {
-        Self { vector: vector.to_vec(), top: 10, minimum_score: -1.0, filter: None }
+/// Scores of two namespaces can be held against each other if these agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    metric: Metric,
+    model: Option<String>,
+}
+
+impl Comparison {
+    /// A model that is not named is taken to be the right one.
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        let models_differ = matches!((&self.model, &other.model), (Some(one), Some(other)) if one != other);
+        self.metric == other.metric && !models_differ
     }
 
-    /// At most this many hits; 10 by default, at most 10,000. Zero gives none.
-    #[must_use]
-    pub fn top(mut self, top: usize) -> Self {
-        self.top = top;
-        self
-    }
-
-    /// Only hits of at least this cosine similarity, -1 to 1; -1 by default.
-    #[must_use]
-    pub fn minimum_score(mut self, score: f32) -> Self {
-        self.minimum_score = score;
-        self
-    }
-
-    /// Only memories whose metadata match. As many hits as are asked for are given whenever as many match.
-    #[must_use]
-    pub fn filter(mut self, filter: Filter) -> Self {
-        self.filter = Some(filter);
-        self
+    /// What the next namespace has to agree with.
+    pub(crate) fn joined(self, other: Option<Self>) -> Self {
+        Self { metric: self.metric, model: self.model.or(other.and_then(|other| other.model)) }
     }
 }
 
-/// A memory that was recalled.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Hit {
-    /// The memory.
-    pub memory: MemoryRecord,
-    /// Cosine similarity to the question, -1 to 1.
-    pub score: f32,
+/// A checked question at one namespace.
+struct Asked<'a> {
+    recall: &'a Recall,
+    vector: GivenVector,
+    /// The model that embedded a question that was a text.
+    model: Option<&'a str>,
+    area: &'a Area,
+    known: &'a KnownPlace,
 }
 
 impl Tenant {
-    /// The nearest memories of one namespace, nearest first, ties by age.
-    pub(crate) fn recall(&self, proof: &Proof<'_, Read>, area: &Area, recall: &Recall) -> Result<Vec<Hit>> {
-        let query = UnitVector::new(&recall.vector)?;
-        if recall.top > RECALL_TOP_MAX {
-            return Err(Error::too_large("recall top", RECALL_TOP_MAX, recall.top));
-        }
-        if recall.minimum_score.is_nan() {
-            return Err(Error::invalid("minimum score", "must be a number"));
-        }
-        recall.filter.as_ref().map_or(Ok(()), Filter::check)?;
+    /// The nearest memories of one namespace, nearest first, ties by age. `embedded` is the vector, with its model,
+    /// of a question that is a text.
+    pub(crate) fn recall(
+        &self,
+        proof: &Proof<'_, Read>,
+        area: &Area,
+        known: &KnownPlace,
+        recall: &Recall,
+        embedded: Option<(&str, &GivenVector)>,
+    ) -> Result<Recalled> {
+        recall.check()?;
+        let (model, vector) = match (recall.given_vector(), embedded) {
+            (Some(vector), _) => (recall.model.as_deref(), GivenVector::new(vector)?),
+            (None, Some((model, vector))) => (Some(model), vector.clone()),
+            // Nobody embeds a text for a namespace that does not exist.
+            (None, None) => return Ok(Recalled { hits: Vec::new(), comparison: None }),
+        };
+        let asked = Asked { recall, vector, model, area, known };
         // The index may have moved past the snapshot that was taken: the next one is newer, and the index answers it.
         // A file that stands still behind its index was put back to an older state; that index is dropped.
         let mut behind = None;
         loop {
-            let answer =
-                self.database.read(|tables| self.recall_at(tables, proof, area, recall, &query, &mut behind))?;
-            if let Some(hits) = answer {
-                return Ok(hits);
+            let answer = self.database.read(|snapshot| self.recall_at(snapshot, proof, &asked, &mut behind))?;
+            if let Some(answer) = answer {
+                return Ok(answer);
             }
         }
     }
 
     fn recall_at(
         &self,
-        tables: &TenantTables,
+        snapshot: &Snapshot,
         proof: &Proof<'_, Read>,
-        area: &Area,
-        recall: &Recall,
-        query: &UnitVector,
+        asked: &Asked<'_>,
         behind: &mut Option<u64>,
-    ) -> Result<Option<Vec<Hit>>> {
-        let Some(found) = namespace::find(tables, proof.user(), area)? else { return Ok(Some(Vec::new())) };
+    ) -> Result<Option<Recalled>> {
+        let found = asked.known.find(snapshot, proof, asked.area)?;
+        // A namespace that does not exist has the default metric, by which the question is checked all the same.
+        let metric = found.as_ref().map_or(Metric::default(), |found| found.record.metric);
+        let query = asked.vector.ready(metric)?;
+        let Some(found) = found else { return Ok(Some(Recalled { hits: Vec::new(), comparison: None })) };
+        let comparison = Some(Comparison { metric, model: found.record.model.clone() });
         if found.record.dimensions == 0 {
-            return Ok(Some(Vec::new()));
+            return Ok(Some(Recalled { hits: Vec::new(), comparison }));
         }
-        namespace::check_dimensions(&found.record, query.dimensions())?;
+        found.record.check_dimensions(query.dimensions())?;
+        found.record.check_model(asked.model)?;
         let shared = self.space(found.place);
-        let now = Facts::read(&tables.meta)?.sequence;
+        let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {
             *shared.write() = None;
         }
@@ -120,45 +113,58 @@ impl Tenant {
         if guard.as_ref().is_none_or(|space| space.through() < now) {
             drop(guard);
             let mut space = shared.write();
-            catch_up(&mut space, tables, &found, now)?;
+            catch_up(&mut space, snapshot, &found, now)?;
             guard = RwLockWriteGuard::downgrade(space);
         }
         let Some(space) = guard.as_ref().filter(|space| space.through() == now) else { return Ok(None) };
-        let hits = self.hits(tables, found.place, space, recall, query);
+        let hits = self.hits(snapshot, proof, &found, space, asked, &query);
         drop(guard);
         if hits.as_ref().is_err_and(|error| matches!(error.reason(), Reason::DamagedRecord(_))) {
             // An index that names what its file does not have is not trusted again.
             *shared.write() = None;
         }
-        hits.map(Some)
+        Ok(Some(Recalled { hits: hits?, comparison }))
     }
 
-    /// The records of the nearest rows. With a filter the search widens until enough of them match.
+    /// The records of the nearest rows. Where not all of them are hits, the search widens until enough are.
     fn hits(
         &self,
-        tables: &TenantTables,
-        place: Place,
+        snapshot: &Snapshot,
+        proof: &Proof<'_, Read>,
+        found: &Found,
         space: &Space,
-        recall: &Recall,
-        query: &UnitVector,
+        asked: &Asked<'_>,
+        query: &Vector,
     ) -> Result<Vec<Hit>> {
-        let mut width = if recall.filter.is_some() { recall.top.saturating_mul(WIDENING) } else { recall.top };
+        let recall = asked.recall;
+        let Some(selection) = recall.selection.resolve(&snapshot.users, proof.at())? else { return Ok(Vec::new()) };
+        let mut width = if selection.is_all() { recall.top } else { recall.top.saturating_mul(WIDENING) };
         loop {
             let candidates = space.search(query, width, recall.minimum_score);
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
             let mut bytes = 0;
-            for candidate in candidates {
+            for (place, candidate) in candidates.iter().enumerate() {
                 if hits.len() == recall.top {
                     break;
                 }
-                let record = tables.memories.get(place.row_key(candidate.row).as_slice())?;
+                let record = snapshot.memories.get(found.place.row_key(candidate.row).as_slice())?;
                 let record = record.ok_or(Reason::DamagedRecord("memory of a vector"))?;
-                let memory: StoredMemory = codec::decode(record.value())?;
-                if recall.filter.as_ref().is_none_or(|filter| filter.matches(&memory.metadata)) {
-                    count_answer(&mut bytes, record.value())?;
-                    hits.push(Hit { memory: self.named(tables, memory)?, score: candidate.score });
-                }
+                let memory: Option<StoredMemory> = selection.pick(record.value())?;
+                let Some(memory) = memory else { continue };
+                count_answer(&mut bytes, record.value())?;
+                let explanation = recall.explain.then(|| Explanation {
+                    namespace: asked.area.namespace.clone(),
+                    rank: hits.len() + 1,
+                    metric: found.record.metric,
+                    model: found.record.model.clone(),
+                    vectors: space.len(),
+                    exact: space.is_exact(recall.effort),
+                    passed_over: place - hits.len(),
+                });
+                let stored_bytes = record.value().len();
+                let memory = self.named(snapshot, memory)?;
+                hits.push(Hit { memory, score: candidate.score, explanation, stored_bytes });
             }
             if hits.len() == recall.top || exhausted {
                 return Ok(hits);
@@ -168,15 +174,17 @@ impl Tenant {
     }
 }
 
-/// By how much a filtered search widens each time.
+/// By how much a search widens each time.
 const WIDENING: usize = 4;
 
-/// Brings an index to the snapshot's sequence: from the log where that reaches back far enough, else from the file.
-fn catch_up(space: &mut Option<Space>, tables: &TenantTables, found: &Found, now: u64) -> Result<()> {
+/// Brings an index to the snapshot's sequence: from the changes where they reach back far enough, else from the file.
+fn catch_up(space: &mut Option<Space>, snapshot: &Snapshot, found: &Found, now: u64) -> Result<()> {
     let caught_up = match space {
         Some(space) if space.through() >= now => return Ok(()),
-        Some(space) if now - space.through() <= VECTOR_LOG_ROWS_MAX => replay(space, tables, found, now),
-        _ => load(tables, found, now).map(|loaded| *space = Some(loaded)),
+        Some(space) if space.through() >= changes_kept_from(snapshot, found.place)? => {
+            replay(space, snapshot, found, now)
+        }
+        _ => load(snapshot, found, now).map(|loaded| *space = Some(loaded)),
     };
     if caught_up.is_err() {
         // Half-applied changes must not be searched.
@@ -185,39 +193,28 @@ fn catch_up(space: &mut Option<Space>, tables: &TenantTables, found: &Found, now
     caught_up
 }
 
-fn replay(space: &mut Space, tables: &TenantTables, found: &Found, now: u64) -> Result<()> {
-    for entry in tables.vector_log.range(space.through() + 1..=now)? {
-        let entry = entry?.1;
-        let damaged = || Error::from(Reason::DamagedRecord("vector log"));
-        let (prefix, rest) = entry.value().split_first_chunk::<{ Place::BYTES }>().ok_or_else(damaged)?;
-        let (row, operation) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-        if Place::from_prefix(*prefix) != found.place {
-            continue;
-        }
-        let row = RowId(u64::from_be_bytes(*row));
-        match operation {
-            // The vector may have been removed since: its own log row follows.
-            [LOG_PUT] => {
-                if let Some(bytes) = tables.vectors.get(found.place.row_key(row).as_slice())? {
-                    let vector = UnitVector::from_bytes(bytes.value(), found.record.dimensions)?;
-                    space.apply(Change::Put(row, vector));
-                }
-            }
-            [LOG_REMOVE] => space.apply(Change::Remove(row)),
-            _ => return Err(damaged()),
+fn replay(space: &mut Space, snapshot: &Snapshot, found: &Found, now: u64) -> Result<()> {
+    for entry in changes_after(snapshot, found.place, space.through())? {
+        match entry?.1 {
+            // What it is now counts: it may have been put again, or removed, which a later change tells.
+            ChangeRecord::Put { row } => match snapshot.vectors.get(found.place.row_key(row).as_slice())? {
+                Some(bytes) => space.put(row, &Vector::from_bytes(bytes.value(), found.record.dimensions)?),
+                None => space.remove(row),
+            },
+            ChangeRecord::Remove { row, .. } => space.remove(row),
         }
     }
     space.advance(now);
     Ok(())
 }
 
-fn load(tables: &TenantTables, found: &Found, now: u64) -> Result<Space> {
-    let mut space = Space::new(found.record.dimensions, now);
-    let (first, last) = found.place.all_rows();
-    for entry in tables.vectors.range(first.as_slice()..=last.as_slice())? {
+fn load(snapshot: &Snapshot, found: &Found, now: u64) -> Result<Space> {
+    let mut space = Space::new(found.record.metric, found.record.dimensions, now);
+    let (first, last) = found.place.all();
+    for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;
-        let vector = UnitVector::from_bytes(bytes.value(), found.record.dimensions)?;
-        space.apply(Change::Put(row_of(key.value())?, vector));
+        let vector = Vector::from_bytes(bytes.value(), found.record.dimensions)?;
+        space.put(RowId(number_of(key.value())?), &vector);
     }
     Ok(space)
 }

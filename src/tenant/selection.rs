@@ -74,7 +74,7 @@ impl Selection {
     }
 
     /// Checks everything that can be checked without the tenant's file.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.key_prefix.len() > KEY_BYTES_MAX {
             return Err(Error::too_large("key prefix", KEY_BYTES_MAX, self.key_prefix.len()));
         }
@@ -86,10 +86,11 @@ impl Selection {
         postcard::to_stdvec(self).map_err(|_| Error::invalid("selection", "cannot be encoded"))
     }
 
-    /// Makes the selection ready for one state of the file. `None` when nothing can match.
+    /// Makes the selection ready for one state of the file at one time. `None` when nothing can match.
     pub(super) fn resolve(
         &self,
         users: &impl redb::ReadableTable<&'static [u8], &'static [u8]>,
+        at: Timestamp,
     ) -> Result<Option<Resolved<'_>>> {
         let author = match &self.author {
             Some(author) => match user::find(users, author)? {
@@ -98,7 +99,7 @@ impl Selection {
             },
             None => None,
         };
-        Ok(Some(Resolved { selection: self, author }))
+        Ok(Some(Resolved { selection: self, author, at }))
     }
 }
 
@@ -113,18 +114,26 @@ impl Default for Selection {
 pub(super) struct Resolved<'a> {
     selection: &'a Selection,
     author: Option<UserNumber>,
+    at: Timestamp,
 }
 
 impl Resolved<'_> {
+    /// Whether it selects all that is live.
+    pub(super) fn is_all(&self) -> bool {
+        *self.selection == Selection::all()
+    }
+
     /// Decodes a record and gives it if it is selected.
     pub(super) fn pick(&self, record: &[u8]) -> Result<Option<StoredMemory>> {
         let memory: StoredMemory = codec::decode(record)?;
         Ok(self.selects(&memory).then_some(memory))
     }
 
+    /// Only what is live.
     fn selects(&self, memory: &StoredMemory) -> bool {
         let Selection { key_prefix, created_from, created_before, filter, .. } = self.selection;
-        memory.key.as_bytes().starts_with(key_prefix.as_bytes())
+        memory.is_live(self.at)
+            && memory.key.as_bytes().starts_with(key_prefix.as_bytes())
             && created_from.is_none_or(|from| memory.created_at >= from)
             && created_before.is_none_or(|before| memory.created_at < before)
             && self.author.is_none_or(|author| memory.author == author.0)

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
-use redb::{ReadableTable, WriteTransaction};
+use redb::ReadableTable;
 
+use super::snapshot::Snapshot;
 use super::usage::Facts;
 use crate::error::{Reason, Result};
 use crate::id::UserId;
 use crate::store::codec::{self, Record};
-use crate::store::schema::{TenantTables, USER_NUMBERS, USERS};
+use crate::store::database::Writer;
+use crate::store::schema::{USER_NUMBERS, USERS};
 
 /// Numbers start at 1; 0 is the tenant-wide scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,13 +29,12 @@ pub(super) struct UserNames(RwLock<HashMap<u32, UserId>>);
 const NAMES_KEPT: usize = 1_024;
 
 impl UserNames {
-    /// The user of a number found in a record.
-    pub(super) fn user(&self, tables: &TenantTables, number: u32) -> Result<UserId> {
+    /// The user of a number found in a record. Only of committed ones: an aborted number is given again.
+    pub(super) fn user(&self, snapshot: &Snapshot, number: u32) -> Result<UserId> {
         if let Some(user) = self.0.read().get(&number) {
             return Ok(user.clone());
         }
-        let row = tables.user_numbers.get(number)?.ok_or(Reason::DamagedRecord("author"))?;
-        let user: UserId = codec::decode(row.value())?;
+        let user = named(&snapshot.user_numbers, number)?;
         let mut names = self.0.write();
         if names.len() >= NAMES_KEPT {
             names.clear();
@@ -41,6 +42,12 @@ impl UserNames {
         names.insert(number, user.clone());
         Ok(user)
     }
+}
+
+/// The user of a number found in a record.
+pub(super) fn named(numbers: &impl ReadableTable<u32, &'static [u8]>, number: u32) -> Result<UserId> {
+    let row = numbers.get(number)?.ok_or(Reason::DamagedRecord("author"))?;
+    codec::decode(row.value())
 }
 
 /// The number of a user, if it ever wrote anything here.
@@ -56,12 +63,12 @@ pub(super) fn find(
 }
 
 /// The number of a user, given at its first write.
-pub(super) fn find_or_add(transaction: &WriteTransaction, facts: &mut Facts, user: &UserId) -> Result<UserNumber> {
-    if let Some(number) = find(&transaction.open_table(USERS)?, user)? {
+pub(super) fn find_or_add(writer: &mut Writer<'_>, facts: &mut Facts, user: &UserId) -> Result<UserNumber> {
+    if let Some(number) = find(&writer.open_table(USERS)?, user)? {
         return Ok(number);
     }
     let number = facts.take_user_number()?;
-    transaction.open_table(USERS)?.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
-    transaction.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?;
+    writer.open_table(USERS)?.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
+    writer.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?;
     Ok(UserNumber(number))
 }

@@ -1,0 +1,46 @@
+//! Lists as iterators.
+
+use std::collections::VecDeque;
+
+use super::memories::Memories;
+use crate::error::Result;
+use crate::tenant::list::List;
+use crate::tenant::memory::MemoryRecord;
+
+/// The memories of a list, one after the other. Made by [`Memories::iter`].
+#[derive(Debug)]
+pub struct Listing {
+    memories: Memories,
+    /// The page to ask for next; absent after the last one.
+    ahead: Option<List>,
+    page: VecDeque<MemoryRecord>,
+}
+
+impl Listing {
+    pub(super) fn new(memories: Memories, list: List) -> Self {
+        Self { memories, ahead: Some(list), page: VecDeque::new() }
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<MemoryRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(memory) = self.page.pop_front() {
+                return Some(Ok(memory));
+            }
+            let list = self.ahead.take()?;
+            match self.memories.list(&list) {
+                Ok(page) => {
+                    self.page = page.memories.into();
+                    self.ahead = page.next.map(|next| list.after(next));
+                }
+                // The list stays ended: what was refused once would be refused again.
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Listing {}
