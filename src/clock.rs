@@ -16,6 +16,18 @@ use crate::error::Result;
 use crate::limits::CLOCK_LEASE_MICROS;
 
 /// A point in time: microseconds since 1970-01-01 UTC.
+///
+/// ```
+/// use std::time::Duration;
+/// use watertight::Timestamp;
+///
+/// let noon = Timestamp::from_seconds(43_200);
+/// assert_eq!(noon, Timestamp::from_micros(43_200_000_000));
+/// assert_eq!(noon.after(Duration::from_millis(1)).as_micros(), 43_200_001_000);
+/// assert_eq!(noon.before(Duration::from_secs(60)).as_seconds(), 43_140);
+/// // It stays at its ends instead of wrapping.
+/// assert_eq!(noon.before(Duration::MAX), Timestamp::from_micros(0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
@@ -89,6 +101,8 @@ impl Clock for SystemClock {
 /// let clock = TestClock::at(Timestamp::from_seconds(1_000));
 /// clock.advance(Duration::from_secs(5));
 /// assert_eq!(clock.now(), Timestamp::from_seconds(1_005));
+/// clock.set(Timestamp::from_seconds(7));
+/// assert_eq!(clock.now(), Timestamp::from_seconds(7));
 /// ```
 #[derive(Debug)]
 pub struct TestClock(AtomicU64);

@@ -159,11 +159,13 @@ pub enum Reason {
 /// The error of every operation of this crate.
 ///
 /// ```
-/// use watertight::{ErrorKind, TenantId};
+/// use watertight::{ErrorKind, Reason, TenantId};
 ///
 /// let refused = TenantId::new("../etc").unwrap_err();
 /// assert_eq!(refused.kind(), ErrorKind::InvalidInput);
 /// assert_eq!(refused.retry_after(), None);
+/// let rule = "only A-Z, a-z, 0-9 and . _ @ - are allowed";
+/// assert_eq!(*refused.reason(), Reason::Invalid { what: "tenant id", rule });
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

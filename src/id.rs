@@ -47,6 +47,15 @@ impl TenantId {
 /// Who vouches for a user: the `iss` of a token, or the application's own [`Authority`](crate::Authority).
 ///
 /// 1 to 255 bytes of visible ASCII.
+///
+/// ```
+/// use watertight::Issuer;
+///
+/// let login = Issuer::new("https://login.example.org/").unwrap();
+/// assert_eq!(login.as_str(), "https://login.example.org/");
+/// assert!(!login.is_authority() && Issuer::authority().is_authority());
+/// assert!(Issuer::new("").is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Issuer(Arc<str>);
 
@@ -94,6 +103,8 @@ impl Issuer {
 /// let local = UserId::new(Issuer::authority(), "alice").unwrap();
 /// let other = UserId::new(Issuer::new("https://login.example.org/").unwrap(), "alice").unwrap();
 /// assert_ne!(local, other);
+/// assert_eq!(local.subject(), other.subject());
+/// assert!(local.issuer().is_authority());
 /// assert!(UserId::new(Issuer::authority(), "").is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,7 +147,7 @@ impl UserId {
 /// ```
 /// use watertight::Namespace;
 ///
-/// assert!(Namespace::new("notes.2026").is_ok());
+/// assert_eq!(Namespace::new("notes.2026").unwrap().as_str(), "notes.2026");
 /// assert!(Namespace::new("Notes").is_err());
 /// assert!(Namespace::new(".hidden").is_err());
 /// ```
@@ -165,33 +176,23 @@ impl Namespace {
     }
 }
 
-/// The application's unique key of a memory in its namespace: 1 to 512 bytes of UTF-8, compared as bytes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Arc<str>);
-
-impl Key {
-    /// Checks and takes a key.
-    ///
-    /// # Errors
-    /// `InvalidInput` when the key is empty or too long.
-    pub fn new(key: &str) -> Result<Self> {
-        check_key(key)?;
-        Ok(Self(key.into()))
-    }
-
-    /// The key as given.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The rule of [`Key`], for callers that hold the text already.
+/// The rule of a memory's key in its namespace: 1 to 512 bytes of UTF-8, compared as bytes.
 pub(crate) fn check_key(key: &str) -> Result<()> {
     check_length("key", key, KEY_BYTES_MAX)
 }
 
 /// The random public id of a memory. It says nothing about order, number or tenant.
+///
+/// ```
+/// # use watertight::*;
+/// # let (engine, authority) = Engine::in_memory()?;
+/// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+/// let id = tenant.memories("notes")?.put(Memory::new("k"))?.id;
+/// assert_eq!(id.to_string().len(), 2 * id.to_bytes().len());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemoryId([u8; 16]);
 
@@ -322,7 +323,7 @@ macro_rules! prints_as_text {
         }
     )*};
 }
-prints_as_text!(TenantId, Issuer, Namespace, Key);
+prints_as_text!(TenantId, Issuer, Namespace);
 
 macro_rules! prints_as_hex {
     ($($id:ident),*) => {$(

@@ -28,6 +28,8 @@ mod index;
 pub mod limits;
 mod store;
 mod tenant;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::tenants::{TenantStatus, Tombstone};
@@ -43,7 +45,7 @@ pub use handle::memories::Memories;
 pub use handle::recall::{AcrossHit, recall_across};
 pub use handle::tenant::TenantHandle;
 pub use handle::transaction::{Transaction, TransactionMemories};
-pub use id::{EngineId, Epoch, Incarnation, Issuer, Key, MemoryId, Namespace, TenantId, UserId};
+pub use id::{EngineId, Epoch, Incarnation, Issuer, MemoryId, Namespace, TenantId, UserId};
 pub use identity::authority::{Attestation, Authority};
 pub use identity::claims::TokenClaims;
 pub use identity::jwks::Jwks;

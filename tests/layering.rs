@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// Lowest first. The files at the root of `src` stand below all of them.
-const LAYERS: [&str; 9] = ["crypto", "store", "catalog", "identity", "access", "index", "tenant", "engine", "handle"];
+const LAYERS: [&str; 10] =
+    ["crypto", "store", "catalog", "identity", "access", "index", "tenant", "engine", "handle", "testing"];
 
 /// Crates that only some layers may name.
 const CONFINED: [(&str, &[&str]); 4] = [

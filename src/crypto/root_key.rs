@@ -25,6 +25,9 @@ const FILE_BYTES_MAX: usize = 256;
 /// assert!(RootKey::from_bytes([7; 32]).is_err(), "equal bytes are a placeholder, not a key");
 /// let key = RootKey::generate().unwrap();
 /// assert_eq!(format!("{key:?}"), "RootKey([redacted])");
+///
+/// assert!(RootKey::from_env("NOT_SET_ANYWHERE").is_err());
+/// assert!(RootKey::from_file("/nowhere/root.key").is_err());
 /// ```
 pub struct RootKey(Secret<32>);
 

@@ -32,6 +32,39 @@ pub struct Ready(RootKey);
 /// # drop((engine, authority));
 /// ```
 ///
+/// With everything that can be set:
+///
+/// ```
+/// use std::sync::Arc;
+/// use watertight::disk::MemoryDisk;
+/// use watertight::{Engine, HashingEmbedder, Issuer, Jwks, JwtVerifier, RootKey, SystemClock};
+///
+/// let keys = || {
+///     Jwks::from_json(
+///         r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
+///                       "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+///     )
+/// };
+/// let users = JwtVerifier::new(Issuer::new("https://login.example.org/")?, "https://api.example.org", keys()?)?;
+/// let operators = JwtVerifier::new(Issuer::new("https://ops.example.org/")?, "https://ops.example.org", keys()?)?;
+/// let (engine, authority) = Engine::builder("/memory")
+///     .root_key(RootKey::generate()?)
+///     .verifier(users.clone())
+///     .operator_verifier(operators)
+///     .embedder(Arc::new(HashingEmbedder::new(256)?))
+///     .tenant_cache_bytes(1 << 20)
+///     .clock(Arc::new(SystemClock))
+///     .danger()
+///     .disk(Arc::new(MemoryDisk::new()))
+///     .open()?;
+/// # drop((engine, authority));
+///
+/// // Tenants' tokens do not make operators.
+/// let builder = Engine::builder("/memory").root_key(RootKey::generate()?).verifier(users.clone());
+/// assert!(builder.operator_verifier(users).open().is_err());
+/// # Ok::<(), watertight::Error>(())
+/// ```
+///
 /// Without a root key there is nothing to open:
 ///
 /// ```compile_fail
@@ -163,6 +196,24 @@ fn check_verifiers(tenants: &[JwtVerifier], operators: Option<&JwtVerifier>) -> 
 }
 
 /// Options that lower safety. See [`EngineBuilder::danger`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use watertight::disk::MemoryDisk;
+/// use watertight::{Engine, RootKey};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let data = directory.path().join("data");
+/// let key = || RootKey::from_bytes(std::array::from_fn(|i| i as u8));
+/// let plain = || Engine::builder(&data).root_key(key()?).danger().plaintext_files().open();
+/// drop(plain()?);
+/// // It stays as it was made.
+/// assert!(Engine::builder(&data).root_key(key()?).open().is_err());
+///
+/// let elsewhere = Arc::new(MemoryDisk::new());
+/// drop(Engine::builder("/data").root_key(key()?).danger().disk(elsewhere).open()?);
+/// # Ok::<(), watertight::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Danger<State>(EngineBuilder<State>);
 

@@ -31,6 +31,24 @@ use crate::store::memory::MemoryDisk;
 ///
 /// It grants nothing by itself: a tenant is reached with a [`VerifiedIdentity`], operators' work with a
 /// [`VerifiedOperator`].
+///
+/// ```
+/// use watertight::*;
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let data = directory.path().join("data");
+/// let (engine, authority) = Engine::builder(&data).root_key(RootKey::generate()?).open()?;
+/// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+///
+/// // Nobody is verified whom no configured verifier vouches for.
+/// assert_eq!(engine.verify("a.bearer.token").unwrap_err().kind(), ErrorKind::Unauthenticated);
+/// assert_eq!(engine.verify_operator("a.bearer.token").unwrap_err().kind(), ErrorKind::Unauthenticated);
+///
+/// engine.close()?;
+/// assert_eq!(*operator.list(None, 10).unwrap_err().reason(), Reason::Closed);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Engine(pub(crate) Arc<Inner>);
 

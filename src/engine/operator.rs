@@ -121,6 +121,34 @@ impl TenantInfo {
 ///
 /// # Authority
 /// It provisions, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
+///
+/// ```
+/// use watertight::*;
+///
+/// let (engine, authority) = Engine::in_memory()?;
+/// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// let acme = operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// let again = operator.provision(TenantSpec::new("acme")?).unwrap_err();
+/// assert_eq!(*again.reason(), Reason::TenantExists);
+/// assert_eq!(operator.list(None, 10)?, [acme.clone()]);
+///
+/// let alice = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+/// let tenant = engine.tenant(&alice)?;
+/// operator.suspend(&acme.tenant)?;
+/// assert_eq!(operator.inspect(&acme.tenant)?.status, TenantStatus::Suspended);
+/// assert_eq!(tenant.usage().unwrap_err().kind(), ErrorKind::Unavailable);
+/// operator.resume(&acme.tenant)?;
+/// assert!(tenant.usage().is_ok());
+///
+/// operator.purge_incarnation(&acme.tenant, acme.incarnation)?;
+/// assert_eq!(tenant.usage().unwrap_err().kind(), ErrorKind::NotFound);
+/// assert_eq!(operator.tombstone(acme.incarnation)?.tenant, acme.tenant);
+/// assert_eq!(operator.purge(&acme.tenant).unwrap_err().kind(), ErrorKind::NotFound);
+///
+/// assert_eq!(operator.audit(1, 10)?[0].action, OperatorAction::Provision);
+/// assert_eq!(operator.verify_audit()?.entries, 5);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Operator {
     engine: Arc<Inner>,

@@ -52,6 +52,9 @@ impl Audit {
     /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
     /// tenant.memories("notes")?.put(Memory::new("k"))?;
     /// assert_eq!(tenant.audit().verify()?.entries, 1);
+    ///
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.audit().verify().unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
     /// ```
     ///

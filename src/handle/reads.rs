@@ -46,7 +46,7 @@ impl Memories {
     /// let found = notes.get_many(&["a", "b"])?;
     /// assert_eq!(found[0].as_ref().unwrap().text.as_deref(), Some("first"));
     /// assert!(found[1].is_none());
-    /// assert!(notes.exists("a")? && !notes.exists("b")?);
+    /// assert_eq!(notes.get_many(&["a", ""]).unwrap_err().kind(), ErrorKind::InvalidInput);
     /// # Ok::<(), Error>(())
     /// ```
     ///

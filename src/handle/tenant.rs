@@ -272,6 +272,9 @@ impl TenantHandle {
     /// let found = tenant.namespaces()?;
     /// assert_eq!((found[0].namespace.as_str(), found[0].private, found[0].dimensions), ("notes", false, Some(2)));
     /// assert_eq!((found[1].namespace.as_str(), found[1].private, found[1].dimensions), ("diary", true, None));
+    ///
+    /// let nobody = engine.tenant(&authority.attest(Attestation::new("acme", "eve")?)?)?;
+    /// assert_eq!(nobody.namespaces().unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
     /// ```
     ///

@@ -72,6 +72,7 @@ impl<'t> Transaction<'t> {
     /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
     /// tenant.transact(|t| t.private("diary")?.put(Memory::new("k")))?;
     /// assert!(tenant.private("diary")?.exists("k")?);
+    /// assert!(tenant.transact(|t| t.private("").map(|_| ())).is_err());
     /// # Ok::<(), Error>(())
     /// ```
     ///
@@ -159,6 +160,7 @@ impl TransactionMemories<'_, '_> {
     ///     if notes.exists("k")? { Ok(false) } else { notes.put(Memory::new("k")).map(|outcome| outcome.created) }
     /// })?;
     /// assert!(created);
+    /// assert!(tenant.transact(|t| t.memories("notes")?.exists("")).is_err());
     /// # Ok::<(), Error>(())
     /// ```
     ///

@@ -18,6 +18,21 @@ use crate::limits::{
 /// Whoever holds it can become any user of every tenant that trusts [`Issuer::authority`], and any operator. It is
 /// returned once by [`open`](crate::EngineBuilder::open) and is not `Clone`: sharing it means an `Arc` in plain
 /// sight. Keep it in the login code and pass [`VerifiedIdentity`] values on from there.
+///
+/// ```
+/// use watertight::*;
+///
+/// let (engine, authority) = Engine::in_memory()?;
+/// let operator = engine.operator(&authority.attest_operator("ops@example.org")?)?;
+/// operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// let alice = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ))?;
+/// assert_eq!(engine.tenant(&alice)?.user().subject(), "alice");
+///
+/// // No user is attested for ever.
+/// let for_ever = Attestation::new("acme", "alice")?.lifetime(std::time::Duration::MAX);
+/// assert_eq!(authority.attest(for_ever).unwrap_err().kind(), ErrorKind::InvalidInput);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Authority {
     engine: EngineId,
@@ -29,7 +44,11 @@ pub struct Authority {
 /// ```
 /// use watertight::{Attestation, Scopes};
 ///
-/// let alice = Attestation::new("acme", "alice").unwrap().scopes(Scopes::READ | Scopes::WRITE);
+/// let alice = Attestation::new("acme", "alice")
+///     .unwrap()
+///     .scopes(Scopes::READ | Scopes::WRITE)
+///     .groups(["staff"])
+///     .lifetime(std::time::Duration::from_secs(600));
 /// assert!(Attestation::new("acme/evil", "alice").is_err());
 /// # let _ = alice;
 /// ```

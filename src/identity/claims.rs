@@ -19,7 +19,27 @@ use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_ID_BYT
 /// It conveys no power by itself: only [`Engine::verify`](crate::Engine::verify) makes a `VerifiedIdentity`, after
 /// it has asked whether the tenant trusts the issuer. A `TokenClaims` is for logs, tests and diagnosis.
 ///
-/// See [`JwtVerifier::check`](crate::JwtVerifier::check) for an example.
+/// ```
+/// use watertight::{Issuer, JwtVerifier, Jwks, Scopes, Timestamp};
+///
+/// # let keys = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
+/// #     "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+/// # let token = concat!(
+/// #     "eyJhbGciOiJFZERTQSIsImtpZCI6IjEifQ.",
+/// #     "eyJpc3MiOiJodHRwczovL2xvZ2luLmV4YW1wbGUub3JnLyIsImF1ZCI6Imh0dHBzOi8vYXBpLmV4YW1wbGUub3JnIi",
+/// #     "wic3ViIjoiYWxpY2UiLCJ0ZW5hbnRfaWQiOiJhY21lIiwic2NvcGUiOiJyZWFkIiwiaWF0IjoxMDAwMDAwLCJleHAiOjEwMDM2MDB9.",
+/// #     "xQ7tt2Bv-eiWg-7QHayLuHQ5tYP_MeyhV3ciwcLAMHN2-WP_Qq_zXh5Vy0YxLiOSo7UNMmTeY522Vfbg8hkrAA"
+/// # );
+/// let issuer = Issuer::new("https://login.example.org/")?;
+/// let verifier = JwtVerifier::new(issuer.clone(), "https://api.example.org", Jwks::from_json(keys)?)?;
+/// let claims = verifier.check(token, Timestamp::from_seconds(1_000_100))?;
+/// assert_eq!((claims.tenant().as_str(), claims.user().subject(), claims.issuer()), ("acme", "alice", &issuer));
+/// assert_eq!((claims.scopes(), claims.groups(), claims.token_id()), (Scopes::READ, &[][..], None));
+/// assert_eq!(claims.issued_at(), Timestamp::from_seconds(1_000_000));
+/// // With the leeway of five seconds.
+/// assert_eq!(claims.expires_at(), Timestamp::from_seconds(1_003_605));
+/// # Ok::<(), watertight::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenClaims {
     pub(crate) tenant: TenantId,

@@ -39,8 +39,14 @@ use crate::limits::{
 /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/").unwrap(), "https://api.example.org", keys)
 ///     .unwrap()
 ///     .tenant_claim("org_id")
+///     .scope_claim("permissions")
+///     .groups_claim("roles")
+///     .token_type("at+jwt")
+///     .max_lifetime(std::time::Duration::from_secs(3_600))
 ///     .leeway(10)
 ///     .unwrap();
+/// assert_eq!(verifier.issuer().as_str(), "https://login.example.org/");
+/// assert_eq!(verifier.audience(), "https://api.example.org");
 ///
 /// let refused = verifier.check("not.a.token", Timestamp::from_seconds(0)).unwrap_err();
 /// assert_eq!(refused.reason(), &Reason::TokenRefused);

@@ -5,4 +5,6 @@ pub(crate) mod claims;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod scope;
+#[cfg(feature = "testing")]
+pub(crate) mod test_issuer;
 pub(crate) mod verified;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// use watertight::Scopes;
 ///
 /// let both = Scopes::READ | Scopes::WRITE;
+/// assert_eq!(both, Scopes::READ.union(Scopes::WRITE));
 /// assert!(both.contains(Scopes::READ));
 /// assert!(!both.contains(Scopes::READ | Scopes::DELETE));
 /// assert_eq!(Scopes::from_words(["read", "unheard-of"]), Scopes::READ);

@@ -12,6 +12,18 @@ use crate::id::{EngineId, TenantId, UserId};
 /// It opens [`Engine::tenant`](crate::Engine::tenant) for the tenant, user and scopes it names, until it expires.
 /// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify) or
 /// [`Authority::attest`](crate::Authority::attest).
+///
+/// ```
+/// use watertight::*;
+///
+/// let (_, authority) = Engine::in_memory()?;
+/// let alice = Attestation::new("acme", "alice")?.scopes(Scopes::READ).groups(["staff"]);
+/// let identity = authority.attest(alice)?;
+/// assert_eq!((identity.tenant().as_str(), identity.user().subject()), ("acme", "alice"));
+/// assert_eq!((identity.scopes(), identity.groups()), (Scopes::READ, &["staff".to_owned()][..]));
+/// assert!(identity.issued_at() < identity.expires_at());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct VerifiedIdentity(Arc<IdentityFacts>);
 
@@ -87,6 +99,16 @@ impl std::fmt::Debug for VerifiedIdentity {
 ///
 /// # Authority
 /// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none.
+///
+/// ```
+/// use watertight::*;
+///
+/// let (_, authority) = Engine::in_memory()?;
+/// let operator = authority.attest_operator("ops@example.org")?;
+/// assert_eq!(operator.name(), "ops@example.org");
+/// assert!(operator.expires_at() > Timestamp::from_seconds(0));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct VerifiedOperator {
     pub(crate) engine: EngineId,

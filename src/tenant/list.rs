@@ -14,6 +14,23 @@ use crate::limits::{ANSWER_BYTES_MAX, LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
 /// Which part of a namespace to list, and in which order. By default the newest 100 memories.
 ///
 /// The order is that of first puts; putting a key again does not move it.
+///
+/// ```
+/// # use watertight::*;
+/// # let (engine, authority) = Engine::in_memory()?;
+/// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+/// # let notes = tenant.memories("notes")?;
+/// notes.put_many(["a/1", "b/1", "a/2", "a/3"].map(Memory::new).into())?;
+/// let list = || List::of(Selection::all().key_prefix("a/")).oldest_first().limit(2);
+/// let first = notes.list(&list())?;
+/// assert_eq!(first.memories.iter().map(|memory| memory.key.as_str()).collect::<Vec<_>>(), ["a/1", "a/2"]);
+/// let second = notes.list(&list().after(first.next.unwrap()))?;
+/// assert_eq!((second.memories[0].key.as_str(), second.next), ("a/3", None));
+/// assert_eq!(notes.list(&List::new())?.memories[0].key, "a/3");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct List {
     selection: Selection,

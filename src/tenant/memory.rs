@@ -23,16 +23,23 @@ use crate::store::codec::Record;
 /// Nothing is checked before it is put, so that the calls chain; `put` names the limit that was exceeded.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use serde_json::json;
-/// use watertight::Memory;
+/// use watertight::{Memory, Timestamp};
 ///
 /// let memory = Memory::new("meeting-17")
 ///     .text("We agreed to ship on Friday.")
 ///     .content(json!({"attendees": ["ada", "grace"]}))
 ///     .metadata("project", "apollo")
 ///     .metadata("priority", 2)
-///     .vector(vec![0.1, 0.7, -0.2]);
-/// # let _ = memory;
+///     .vector(vec![0.1, 0.7, -0.2])
+///     .model("all-MiniLM-L6-v2");
+///
+/// let passing = Memory::new("session-4").expires_after(Duration::from_secs(3_600)).if_version(0);
+/// let dated = Memory::new("offer-9").expires_at(Timestamp::from_seconds(4_000_000_000));
+/// let lasting = Memory::new("name").never_expires();
+/// # let _ = (memory, passing, dated, lasting);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -279,6 +286,20 @@ macro_rules! metadata_from {
 metadata_from!(bool => Bool, i64 => Integer, i32 => Integer, u32 => Integer, f64 => Float, f32 => Float, &str => Text, String => Text, Timestamp => Time);
 
 /// JSON text as it was stored; parsed only when asked.
+///
+/// ```
+/// # use watertight::*;
+/// # let (engine, authority) = Engine::in_memory()?;
+/// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+/// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+/// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+/// # let notes = tenant.memories("notes")?;
+/// notes.put(Memory::new("k").content(serde_json::json!({"n": [1, 2]})))?;
+/// let content = notes.get("k")?.content.unwrap();
+/// assert_eq!(content.as_str(), r#"{"n":[1,2]}"#);
+/// assert_eq!(content.parse()?["n"][1], 2);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Box<str>);
 

@@ -13,14 +13,17 @@ use crate::limits::{QUESTION_BYTES_MAX, RECALL_TOP_MAX};
 /// A question: which memories are nearest to this vector, or to the meaning of this text.
 ///
 /// ```
-/// use watertight::{Filter, Recall, Selection, Timestamp};
+/// use watertight::{Effort, Filter, Recall, Selection, Timestamp};
 ///
 /// let question = Recall::vector(&[0.1, 0.7, -0.2])
 ///     .top(5)
 ///     .minimum_score(0.3)
 ///     .select(Selection::all().created_from(Timestamp::from_seconds(1_700_000_000)))
 ///     .filter(Filter::eq("lang", "en"));
-/// # let _ = question;
+///
+/// let text = Recall::about("Where is the key?").effort(Effort::Exact).explain();
+/// let checked = Recall::vector(&[0.1, 0.7, -0.2]).model("all-MiniLM-L6-v2");
+/// # let _ = (question, text, checked);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recall {

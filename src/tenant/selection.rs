@@ -14,13 +14,16 @@ use crate::store::codec;
 /// Some of the memories of a namespace: those for which every condition holds.
 ///
 /// ```
-/// use watertight::{Filter, Selection, Timestamp};
+/// use watertight::{Filter, Issuer, Selection, Timestamp, UserId};
 ///
 /// let old_drafts = Selection::all()
 ///     .key_prefix("drafts/")
 ///     .created_before(Timestamp::from_seconds(1_700_000_000))
 ///     .filter(Filter::eq("lang", "en"));
-/// # let _ = old_drafts;
+///
+/// let alice = UserId::new(Issuer::authority(), "alice").unwrap();
+/// let hers = Selection::all().author(alice).created_from(Timestamp::from_seconds(1_700_000_000));
+/// # let _ = (old_drafts, hers);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Selection {
