@@ -13,8 +13,8 @@ use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    ErrorKind, Filter, List, Memories, Memory, MemoryRecord, MetadataValue, Patch, Reason, Recall, Selection,
-    TestClock, Timestamp,
+    Clock, ErrorKind, FeedEvent, FeedPosition, Filter, List, Memories, Memory, MemoryRecord, MetadataValue, Patch,
+    Reason, Recall, Selection, TestClock, Timestamp,
 };
 
 const USERS: [&str; 2] = ["alice", "bob"];
@@ -44,12 +44,48 @@ struct Row {
     vector: Option<Vec<f32>>,
     created: Timestamp,
     version: u64,
+    expires: Option<Timestamp>,
 }
 
 #[derive(Default)]
 struct Model {
+    /// What is live; expired rows are taken out before each operation.
     rows: BTreeMap<String, Row>,
     next_row: u64,
+}
+
+/// Somebody who follows the feed and keeps what it says.
+#[derive(Default)]
+struct Follower {
+    kept: BTreeMap<String, (u64, Option<Timestamp>)>,
+    position: Option<FeedPosition>,
+}
+
+impl Follower {
+    fn catch_up(&mut self, rng: &mut Rng, notes: &Memories) {
+        loop {
+            let page = notes.changes(self.position.as_ref(), 1 + rng.below(9) as usize).unwrap();
+            for event in page.events {
+                match event {
+                    FeedEvent::Put(memory) => {
+                        self.kept.insert(memory.key, (memory.version, memory.expires_at));
+                    }
+                    FeedEvent::Removed { key, .. } => drop(self.kept.remove(&key)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            self.position = Some(page.next);
+            if !page.more {
+                return;
+            }
+        }
+    }
+
+    /// What a cache would serve now.
+    fn live(&self, now: Timestamp) -> BTreeMap<String, u64> {
+        let live = self.kept.iter().filter(|(_, (_, expires))| expires.is_none_or(|expires| now < expires));
+        live.map(|(key, (version, _))| (key.clone(), *version)).collect()
+    }
 }
 
 type Condition = Box<dyn Fn(&str, &Row) -> bool>;
@@ -112,9 +148,14 @@ impl Model {
         let row = before.map_or_else(|| self.next_row, |before| before.row);
         let (created, version) = before.map_or((now, 1), |before| (before.created, before.version + 1));
         self.next_row += u64::from(before.is_none());
-        let Given { text, content, n, vector } = given.clone();
-        self.rows.insert(key.into(), Row { row, author, text, content, n, vector, created, version });
+        let Given { text, content, n, vector, life } = given.clone();
+        let expires = life.map(|life| now.after(life));
+        self.rows.insert(key.into(), Row { row, author, text, content, n, vector, created, version, expires });
         version
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        self.rows.retain(|_, row| row.expires.is_none_or(|expires| now < expires));
     }
 }
 
@@ -124,6 +165,7 @@ struct Given {
     content: Option<Value>,
     n: Option<i64>,
     vector: Option<Vec<f32>>,
+    life: Option<Duration>,
 }
 
 fn give(rng: &mut Rng) -> Given {
@@ -132,6 +174,8 @@ fn give(rng: &mut Rng) -> Given {
         content: rng.coin().then(|| json!({"x": rng.below(3), "y": {"z": rng.below(3)}})),
         n: rng.coin().then(|| rng.below(5) as i64),
         vector: (rng.below(3) > 0).then(|| rng.vector()),
+        // Half seconds, because the clock moves by whole ones.
+        life: (rng.below(3) == 0).then(|| Duration::from_millis(500 + 1_000 * rng.below(12))),
     }
 }
 
@@ -149,6 +193,9 @@ fn memory(key: &str, given: &Given) -> Memory {
     if let Some(vector) = &given.vector {
         memory = memory.vector(vector.clone());
     }
+    if let Some(life) = given.life {
+        memory = memory.expires_after(life);
+    }
     memory
 }
 
@@ -159,6 +206,7 @@ fn same(found: &MemoryRecord, key: &str, row: &Row) {
     assert_eq!(found.metadata.get("n"), row.n.map(MetadataValue::Integer).as_ref(), "{key}");
     assert_eq!((found.has_vector, found.version), (row.vector.is_some(), row.version), "{key}");
     assert_eq!((found.author.subject(), found.created_at), (row.author, row.created), "{key}");
+    assert_eq!(found.expires_at, row.expires, "{key}");
 }
 
 /// RFC 7396 for the two levels that the test makes.
@@ -242,13 +290,15 @@ fn run(seed: u64, operations: usize) {
     world.provision("acme").unwrap();
     let mut rng = Rng(seed);
     let mut model = Model::default();
-    for _ in 0..operations {
+    let mut follower = Follower::default();
+    for step in 0..operations {
         clock.advance(Duration::from_secs(1));
+        model.expire(clock.now());
         let author = USERS[rng.below(2) as usize];
         let notes = world.handle("acme", author).unwrap().memories("notes").unwrap();
         let key = rng.key();
         let version = model.rows.get(&key).map_or(0, |row| row.version);
-        match rng.below(16) {
+        match rng.below(20) {
             0..=4 => {
                 let given = give(&mut rng);
                 let outcome = notes.put(memory(&key, &given)).unwrap();
@@ -299,6 +349,45 @@ fn run(seed: u64, operations: usize) {
                 world = open();
             }
             12 => recall_agrees(&mut rng, &notes, &model),
+            14 => {
+                // A position belongs to one user.
+                let notes = world.handle("acme", "alice").unwrap().memories("notes").unwrap();
+                follower.catch_up(&mut rng, &notes);
+                let expected = model.rows.iter().map(|(key, row)| (key.clone(), row.version)).collect();
+                assert_eq!(follower.live(clock.now()), expected);
+            }
+            15 => {
+                // Several changes at once, or none of them.
+                let batch: Vec<_> = (0..rng.below(4)).map(|_| (rng.key(), give(&mut rng))).collect();
+                let gives_up = rng.coin();
+                let outcome = world.handle("acme", author).unwrap().transact(|t| {
+                    let notes = t.memories("notes")?;
+                    for (key, given) in &batch {
+                        let before = notes.exists(key)?;
+                        assert_eq!(notes.put(memory(key, given))?.created, !before);
+                    }
+                    assert_eq!(notes.delete(&key).is_ok(), version > 0 || batch.iter().any(|(put, _)| *put == key));
+                    if gives_up { t.abort() } else { Ok(()) }
+                });
+                assert_eq!(outcome.is_ok(), !gives_up);
+                if !gives_up {
+                    for (put, given) in &batch {
+                        // All changes of a transaction have one time.
+                        let now = batch.iter().find_map(|(put, _)| notes.get(put).ok()).map(|found| found.updated_at);
+                        model.put(put, author, now.unwrap_or(clock.now()), given);
+                    }
+                    model.rows.remove(&key);
+                }
+            }
+            16 => {
+                let given = give(&mut rng);
+                let request = notes.once(&format!("step {step}")).unwrap();
+                let first = request.put(memory(&key, &given)).unwrap();
+                let now = notes.get(&key).unwrap().updated_at;
+                assert_eq!(first.version, model.put(&key, author, now, &given));
+                assert_eq!(request.put(memory(&key, &given)).unwrap(), first);
+            }
+            17 => assert!(!world.handle("acme", author).unwrap().sweep().unwrap().more),
             13 => {
                 let chosen = choose(&mut rng, &world, &model);
                 list_agrees(&mut rng, &notes, &model, &chosen);
@@ -318,6 +407,8 @@ fn run(seed: u64, operations: usize) {
         }
     }
     let handle = world.handle("acme", "alice").unwrap();
+    model.expire(clock.now());
+    handle.sweep().unwrap();
     let usage = handle.usage().unwrap();
     let vectors = model.rows.values().filter(|row| row.vector.is_some()).count();
     assert_eq!((usage.memories, usage.vectors), (model.rows.len() as u64, vectors as u64));

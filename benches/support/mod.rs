@@ -3,6 +3,8 @@
 // Each bench uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod vectors;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -151,6 +151,7 @@ impl Tenant {
     ) -> Result<bool> {
         let (from, to) = place.rows(Some(RowId(position.row)), true);
         let bounds = (from.as_ref().map(<[u8; 16]>::as_slice), to.as_ref().map(<[u8; 16]>::as_slice));
+        let mut authors = self.authors(snapshot);
         for entry in snapshot.memories.range::<&[u8]>(bounds)? {
             if page.is_full() {
                 return Ok(false);
@@ -159,7 +160,7 @@ impl Tenant {
             let memory: StoredMemory = codec::decode(record.value())?;
             if memory.is_live(at) {
                 page.bytes = page.bytes.saturating_add(record.value().len());
-                page.events.push(FeedEvent::Put(self.named(snapshot, memory)?));
+                page.events.push(FeedEvent::Put(authors.name(memory)?));
             }
             position.row = number_of(key.value())?;
         }
@@ -176,6 +177,7 @@ impl Tenant {
         at: Timestamp,
         page: &mut Filling,
     ) -> Result<bool> {
+        let mut authors = self.authors(snapshot);
         for entry in changes_after(snapshot, place, position.sequence)? {
             if page.is_full() {
                 return Ok(false);
@@ -190,7 +192,7 @@ impl Tenant {
                         let memory: StoredMemory = codec::decode(record.value())?;
                         if memory.sequence == sequence && memory.is_live(at) {
                             page.bytes = page.bytes.saturating_add(record.value().len());
-                            page.events.push(FeedEvent::Put(self.named(snapshot, memory)?));
+                            page.events.push(FeedEvent::Put(authors.name(memory)?));
                         } else if memory.sequence == sequence {
                             page.events.push(FeedEvent::Removed { id: memory.id, key: memory.key });
                         }

@@ -127,8 +127,7 @@ impl Tenant {
                 bounds.0.as_ref().map(<[u8; 16]>::as_slice),
                 bounds.1.as_ref().map(<[u8; 16]>::as_slice),
             ))?;
-            let mut last = None;
-            let mut bytes = 0_usize;
+            let (mut authors, mut last, mut bytes) = (self.authors(snapshot), None, 0_usize);
             while let Some(row) = if list.oldest_first { rows.next() } else { rows.next_back() } {
                 let (key, record) = row?;
                 let Some(memory) = selection.pick(record.value())? else { continue };
@@ -141,7 +140,7 @@ impl Tenant {
                     break;
                 }
                 last = Some(number_of(key.value())?);
-                page.memories.push(self.named(snapshot, memory)?);
+                page.memories.push(authors.name(memory)?);
             }
             Ok(page)
         })

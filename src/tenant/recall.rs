@@ -143,7 +143,7 @@ impl Tenant {
             let candidates = space.search(query, width, recall.minimum_score);
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
-            let mut bytes = 0;
+            let (mut authors, mut bytes) = (self.authors(snapshot), 0);
             for (place, candidate) in candidates.iter().enumerate() {
                 if hits.len() == recall.top {
                     break;
@@ -163,7 +163,7 @@ impl Tenant {
                     passed_over: place - hits.len(),
                 });
                 let stored_bytes = record.value().len();
-                let memory = self.named(snapshot, memory)?;
+                let memory = authors.name(memory)?;
                 hits.push(Hit { memory, score: candidate.score, explanation, stored_bytes });
             }
             if hits.len() == recall.top || exhausted {

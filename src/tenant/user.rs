@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use parking_lot::RwLock;
 use redb::ReadableTable;
 
+use super::memory::{MemoryRecord, StoredMemory};
 use super::snapshot::Snapshot;
 use super::usage::Facts;
 use crate::error::{Reason, Result};
@@ -41,6 +42,32 @@ impl UserNames {
         }
         names.insert(number, user.clone());
         Ok(user)
+    }
+}
+
+/// Names the authors of one answer's memories, which are often all the same.
+pub(super) struct Authors<'a> {
+    names: &'a UserNames,
+    snapshot: &'a Snapshot,
+    last: Option<(u32, UserId)>,
+}
+
+impl<'a> Authors<'a> {
+    pub(super) fn new(names: &'a UserNames, snapshot: &'a Snapshot) -> Self {
+        Self { names, snapshot, last: None }
+    }
+
+    /// The memory with its author's name.
+    pub(super) fn name(&mut self, stored: StoredMemory) -> Result<MemoryRecord> {
+        let author = match &self.last {
+            Some((number, user)) if *number == stored.author => user.clone(),
+            _ => {
+                let user = self.names.user(self.snapshot, stored.author)?;
+                self.last = Some((stored.author, user.clone()));
+                user
+            }
+        };
+        Ok(stored.into_record(author))
     }
 }
 
