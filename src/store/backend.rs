@@ -5,13 +5,18 @@
 //! the authentic copy with the highest counter whose file is long enough. A torn header write therefore never
 //! destroys the last committed header. After each commit, and durably at close, both copies are made the same, so
 //! that one rotten copy loses nothing.
+//!
+//! Pages are held back until the next sync, or until there are many, and then sealed and written in runs: nothing is
+//! promised before a sync. A file that is opened is **unarmed**: what redb writes at open and close stays in memory, and
+//! so a file that is only read is neither written nor synced. [`PageFile::arm`] comes before the first transaction.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockUpgradableReadGuard};
 use redb::{BackendError, StorageBackend};
 
 use super::fault::{damaged_file, damaged_page};
@@ -22,6 +27,10 @@ const PAGE: u64 = PAGE_BYTES as u64;
 const SLOT: u64 = SLOT_BYTES as u64;
 const HEADER_AT: [u64; 2] = [0, 8_192];
 const DATA_AT: u64 = 16_384;
+/// Pages written with one call of the file system at most.
+const RUN_PAGES_MAX: usize = 64;
+/// Pages held back at most before they are written without waiting for a sync.
+const HELD_PAGES_MAX: usize = 512;
 
 /// One open file under redb. Cheap to clone: redb owns one clone, the database that watches it another.
 #[derive(Debug, Clone)]
@@ -31,6 +40,8 @@ pub(crate) struct PageFile(Arc<Inner>);
 struct Inner {
     file: Box<dyn DiskFile>,
     sealing: Sealing,
+    /// Something was written that is not synced yet.
+    unsynced: AtomicBool,
     /// A sync failed. What the cache shows may not be on the device, so nothing more is written or acknowledged
     /// until the file is opened anew.
     sync_failed: AtomicBool,
@@ -48,12 +59,20 @@ struct Sealed {
     cipher: PageCipher,
     /// Logical length: what redb believes the file to be.
     len: AtomicU64,
+    /// Taken before `held`.
     header: Mutex<Header>,
+    /// Data pages that are not written yet, by number.
+    held: RwLock<BTreeMap<u64, Box<[u8; PAGE_BYTES]>>>,
+    /// How many those are; readers that find none look no further.
+    held_count: AtomicUsize,
+    armed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Header {
     page: Box<[u8; PAGE_BYTES]>,
+    /// The page is newer than both copies.
+    changed: bool,
     counter: u64,
     /// Logical length when the page was last written. The file may have grown since, and the copies must agree.
     len: u64,
@@ -98,16 +117,17 @@ impl PageFile {
     pub(crate) fn create(file: Box<dyn DiskFile>, cipher: PageCipher) -> Self {
         let header = Header {
             page: Box::new([0; PAGE_BYTES]),
+            changed: false,
             counter: 0,
             len: 0,
             durable: Copy::Second,
             pending: false,
             mirrored: false,
         };
-        Self::sealed(file, cipher, header, 0)
+        Self::sealed(file, cipher, header, 0, true)
     }
 
-    /// An existing file: its newest authentic header copy decides what is in it.
+    /// An existing file, unarmed: its newest authentic header copy decides what is in it.
     ///
     /// # Errors
     /// `InvalidData` with a marker (see [`super::fault`]) when no copy authenticates or the file is cut short.
@@ -143,17 +163,69 @@ impl PageFile {
             let why = if authentic { "cut short" } else { "no header copy authenticates" };
             return Err(damaged_file(why));
         };
-        let header = Header { page, counter: stamp.counter, len: stamp.logical_len, durable, pending: false, mirrored };
-        Ok(Self::sealed(file, cipher, header, stamp.logical_len))
+        let (counter, len) = (stamp.counter, stamp.logical_len);
+        let header = Header { page, changed: false, counter, len, durable, pending: false, mirrored };
+        Ok(Self::sealed(file, cipher, header, len, false))
     }
 
-    fn sealed(file: Box<dyn DiskFile>, cipher: PageCipher, header: Header, len: u64) -> Self {
-        let sealed = Sealed { cipher, len: AtomicU64::new(len), header: Mutex::new(header) };
+    fn sealed(file: Box<dyn DiskFile>, cipher: PageCipher, header: Header, len: u64, armed: bool) -> Self {
+        let sealed = Sealed {
+            cipher,
+            len: AtomicU64::new(len),
+            header: Mutex::new(header),
+            held: RwLock::default(),
+            held_count: AtomicUsize::new(0),
+            armed: AtomicBool::new(armed),
+        };
         Self::over(file, Sealing::Sealed(Box::new(sealed)))
     }
 
     fn over(file: Box<dyn DiskFile>, sealing: Sealing) -> Self {
-        Self(Arc::new(Inner { file, sealing, sync_failed: AtomicBool::new(false) }))
+        let (unsynced, sync_failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { file, sealing, unsynced, sync_failed }))
+    }
+
+    /// From here on writes reach the file: first, with a sync, those that were kept in memory.
+    pub(crate) fn arm(&self) -> io::Result<()> {
+        let Sealing::Sealed(sealed) = &self.0.sealing else { return Ok(()) };
+        if sealed.is_armed() {
+            return Ok(());
+        }
+        let mut header = sealed.header.lock();
+        let end = physical_end(sealed.len.load(Ordering::Acquire) / PAGE);
+        let before = self.0.file.len()?;
+        // The file grows before a header names its length, and is cut after one does.
+        if before < end {
+            self.0.set_file_len(end)?;
+        }
+        self.0.flush(sealed)?;
+        sealed.armed.store(true, Ordering::Release);
+        self.0.sync(sealed, &mut header)?;
+        if before > end {
+            self.0.set_file_len(end)?;
+        }
+        Ok(())
+    }
+
+    /// Whether writes reach the file.
+    pub(crate) fn is_armed(&self) -> bool {
+        match &self.0.sealing {
+            Sealing::None => true,
+            Sealing::Sealed(sealed) => sealed.is_armed(),
+        }
+    }
+
+    /// Whether data pages are held back. Right after opening they are what a repair has written.
+    pub(crate) fn holds_pages(&self) -> bool {
+        matches!(&self.0.sealing, Sealing::Sealed(sealed) if sealed.held_count.load(Ordering::Acquire) > 0)
+    }
+
+    /// Bytes of memory that held pages take.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.0.sealing {
+            Sealing::None => 0,
+            Sealing::Sealed(sealed) => sealed.held_count.load(Ordering::Relaxed).saturating_mul(PAGE_BYTES),
+        }
     }
 
     /// Whether a sync of this file failed since it was opened.
@@ -167,14 +239,15 @@ impl PageFile {
         self.0.mirror(sealed, &mut sealed.header.lock())
     }
 
-    /// After a failed sync and a confirmed eviction: writes both header copies, each with a sync, so that what was
-    /// just read back from the device is certain to stay.
+    /// After a failed sync and a confirmed eviction: arms the file and writes both header copies, each with a sync, so
+    /// that what was just read back from the device is certain to stay.
     pub(crate) fn rewrite_headers(&self) -> io::Result<()> {
         let Sealing::Sealed(sealed) = &self.0.sealing else { return Ok(()) };
+        self.arm()?;
         let mut header = sealed.header.lock();
         for _ in 0..2 {
-            self.0.write_header(sealed, &mut header)?;
-            self.0.sync(&mut header)?;
+            header.changed = true;
+            self.0.sync(sealed, &mut header)?;
         }
         Ok(())
     }
@@ -193,20 +266,56 @@ impl Inner {
         Ok(())
     }
 
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check_usable()?;
+        self.unsynced.store(true, Ordering::Release);
+        self.file.write_at(offset, bytes)
+    }
+
+    fn set_file_len(&self, len: u64) -> io::Result<()> {
+        self.check_usable()?;
+        self.unsynced.store(true, Ordering::Release);
+        self.file.set_len(len)
+    }
+
+    /// Seals the held pages and writes them, in runs of neighbours.
+    fn flush(&self, sealed: &Sealed) -> io::Result<()> {
+        // Readers go on meanwhile.
+        let held = sealed.held.upgradable_read();
+        let mut numbers = held.keys().copied().peekable();
+        let (mut plain, mut slots) = (Vec::new(), Vec::new());
+        while let Some(first) = numbers.next() {
+            let mut count = 1;
+            while count < RUN_PAGES_MAX && numbers.next_if_eq(&first.saturating_add(count as u64)).is_some() {
+                count += 1;
+            }
+            plain.clear();
+            held.range(first..).take(count).for_each(|(_, page)| plain.extend_from_slice(&**page));
+            slots.clear();
+            slots.resize(count * SLOT_BYTES, 0);
+            sealed.cipher.seal_pages(first, &plain, &mut slots).map_err(|_| io::Error::other("sealing failed"))?;
+            self.write_at(physical_end(first), &slots)?;
+        }
+        RwLockUpgradableReadGuard::upgrade(held).clear();
+        sealed.held_count.store(0, Ordering::Release);
+        Ok(())
+    }
+
     /// Writes the header page with the next counter to the copy that is not durable.
     fn write_header(&self, sealed: &Sealed, header: &mut Header) -> io::Result<()> {
         header.counter = header.counter.checked_add(1).ok_or_else(|| damaged_file("its header counter is used up"))?;
         header.len = sealed.len.load(Ordering::Acquire);
         header.pending = true;
         header.mirrored = false;
-        self.write_copy(sealed, header, header.durable.other())
+        self.write_copy(sealed, header, header.durable.other())?;
+        header.changed = false;
+        Ok(())
     }
 
     fn mirror(&self, sealed: &Sealed, header: &mut Header) -> io::Result<()> {
-        if header.mirrored || header.pending || header.counter == 0 {
+        if header.mirrored || header.pending || header.changed || header.counter == 0 || !sealed.is_armed() {
             return Ok(());
         }
-        self.check_usable()?;
         self.write_copy(sealed, header, header.durable.other())?;
         header.mirrored = true;
         Ok(())
@@ -219,10 +328,15 @@ impl Inner {
             .cipher
             .seal_header(copy as usize, stamp, &header.page, &mut slot)
             .map_err(|_| io::Error::other("sealing failed"))?;
-        self.file.write_at(copy.offset(), &*slot)
+        self.write_at(copy.offset(), &*slot)
     }
 
-    fn sync(&self, header: &mut Header) -> io::Result<()> {
+    /// Makes everything durable that redb has written so far.
+    fn sync(&self, sealed: &Sealed, header: &mut Header) -> io::Result<()> {
+        self.flush(sealed)?;
+        if header.changed {
+            self.write_header(sealed, header)?;
+        }
         self.sync_file()?;
         if std::mem::take(&mut header.pending) {
             header.durable = header.durable.other();
@@ -232,11 +346,34 @@ impl Inner {
 
     fn sync_file(&self) -> io::Result<()> {
         self.check_usable()?;
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
         self.file.sync().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))
     }
 }
 
 impl Sealed {
+    fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Acquire)
+    }
+
+    /// Copies into `out` those pages from `number` on that are held, and gives how many those are.
+    fn read_held(&self, number: u64, out: &mut [u8]) -> usize {
+        if self.held_count.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        let held = self.held.read();
+        let mut found = 0;
+        for (number, page) in (number..).zip(out.as_chunks_mut::<PAGE_BYTES>().0) {
+            if let Some(kept) = held.get(&number) {
+                page.copy_from_slice(&**kept);
+                found += 1;
+            }
+        }
+        found
+    }
+
     fn check_range(&self, offset: u64, length: usize) -> io::Result<u64> {
         let end = offset.checked_add(length as u64).ok_or(io::ErrorKind::InvalidInput)?;
         if end > self.len.load(Ordering::Acquire) {
@@ -278,6 +415,18 @@ impl StorageBackend for PageFile {
             return Ok(());
         }
         let (number, at, bytes) = Sealed::data_place(offset, out.len())?;
+        match sealed.read_held(number, out) {
+            0 => {}
+            held if held == out.len() / PAGE_BYTES => return Ok(()),
+            // redb writes and reads the same runs of pages, so that this does not happen: page by page, then.
+            _ => {
+                return (0..out.len() / PAGE_BYTES).try_for_each(|at| {
+                    let from = at * PAGE_BYTES;
+                    let page = out.get_mut(from..from + PAGE_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
+                    self.read(offset + from as u64, page)
+                });
+            }
+        }
         let mut slots = vec![0; bytes];
         self.0.file.read_at(at, &mut slots)?;
         sealed.cipher.open_pages(number, &slots, out).map_err(|_| damaged_page())
@@ -285,51 +434,71 @@ impl StorageBackend for PageFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.check_usable()?;
-        let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.file.set_len(len) };
+        let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.set_file_len(len) };
         if !len.is_multiple_of(PAGE) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a whole number of pages"));
         }
+        let mut header = sealed.header.lock();
         let before = sealed.len.swap(len, Ordering::AcqRel);
+        if len < before {
+            sealed.held.write().retain(|number, _| *number < len / PAGE);
+        }
+        if !sealed.is_armed() {
+            return Ok(());
+        }
         if len < before {
             // The shorter length must be durable before the file is cut, or a crash between the two leaves a
             // header that names more than there is, which reads as a truncated file.
-            let mut header = sealed.header.lock();
-            self.0.write_header(sealed, &mut header)?;
-            self.0.sync(&mut header)?;
+            header.changed = true;
+            self.0.sync(sealed, &mut header)?;
         }
         let physical = if len == 0 { 0 } else { physical_end(len / PAGE) };
-        self.0.file.set_len(physical)
+        self.0.set_file_len(physical)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         match &self.0.sealing {
             Sealing::None => self.0.sync_file(),
-            Sealing::Sealed(sealed) => self.0.sync(&mut sealed.header.lock()),
+            Sealing::Sealed(sealed) if sealed.is_armed() => self.0.sync(sealed, &mut sealed.header.lock()),
+            Sealing::Sealed(_) => Ok(()),
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.check_usable()?;
-        let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.file.write_at(offset, data) };
+        let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.write_at(offset, data) };
         let end = sealed.check_range(offset, data.len())?;
         if end <= PAGE {
             let mut header = sealed.header.lock();
             let (from, to) = (header_index(offset), header_index(end));
             header.page.get_mut(from..to).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(data);
-            return self.0.write_header(sealed, &mut header);
+            header.changed = true;
+            return Ok(());
         }
-        let (number, at, bytes) = Sealed::data_place(offset, data.len())?;
-        let mut slots = vec![0; bytes];
-        sealed.cipher.seal_pages(number, data, &mut slots).map_err(|_| io::Error::other("sealing failed"))?;
-        self.0.file.write_at(at, &slots)
+        let (number, ..) = Sealed::data_place(offset, data.len())?;
+        let many = {
+            let mut held = sealed.held.write();
+            for (number, page) in (number..).zip(data.as_chunks::<PAGE_BYTES>().0) {
+                held.insert(number, Box::new(*page));
+            }
+            sealed.held_count.store(held.len(), Ordering::Release);
+            held.len() > HELD_PAGES_MAX
+        };
+        match (many, sealed.is_armed()) {
+            (false, _) => Ok(()),
+            (true, true) => self.0.flush(sealed),
+            // Only a repair writes so much before a transaction.
+            (true, false) => self.arm(),
+        }
     }
 
     fn close(&self) -> io::Result<()> {
         let settled = match &self.0.sealing {
-            Sealing::Sealed(sealed) if !self.sync_failed() => {
+            // What an unarmed file holds goes with it.
+            Sealing::Sealed(sealed) if !self.sync_failed() && sealed.is_armed() => {
                 let mut header = sealed.header.lock();
-                let due = !header.mirrored && header.counter > 0;
-                self.0.mirror(sealed, &mut header).and_then(|()| if due { self.0.sync_file() } else { Ok(()) })
+                let synced = self.0.sync(sealed, &mut header);
+                synced.and_then(|()| self.0.mirror(sealed, &mut header)).and_then(|()| self.0.sync_file())
             }
             _ => Ok(()),
         };

@@ -256,6 +256,10 @@ impl<T: Tables> Live<T> {
                     file.rewrite_headers().map_err(from_io)?;
                 }
                 let redb = spec.builder().create_with_backend(file.clone())?;
+                if file.holds_pages() {
+                    // The file was repaired. That is worth keeping even if nobody writes to it.
+                    file.arm().map_err(from_io)?;
+                }
                 let snapshot = RwLock::new(Arc::new(snapshot(&redb)?));
                 Ok(Self { snapshot, redb, file: file.clone() })
             })();
@@ -267,6 +271,7 @@ impl<T: Tables> Live<T> {
     fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
         let committing = Cell::new(false);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.file.arm().map_err(from_io)?;
             let mut transaction = self.redb.begin_write()?;
             if spec.always_quick_repair || self.file.physical_len()? > QUICK_REPAIR_ABOVE_BYTES {
                 transaction.set_quick_repair(true);
