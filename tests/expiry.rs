@@ -427,6 +427,19 @@ fn the_trail_says_what_expired_and_keeps_private_names_from_others() {
 }
 
 #[test]
+fn a_follower_of_the_feed_is_told_once_when_what_expired_is_swept() {
+    let scene = Scene::new();
+    let hands = hands(&scene, false);
+    let told_before = hands.notes.changes(None, 10).unwrap();
+    assert_eq!(told_before.events.len(), 3);
+    scene.clock.set(at(EXPIRY));
+    hands.tenant.sweep().unwrap();
+    let page = hands.notes.changes(Some(&told_before.next), 10).unwrap();
+    assert_eq!(told(page.events), (vec![], vec!["dying".to_owned()]));
+    assert!(hands.notes.changes(Some(&page.next), 10).unwrap().events.is_empty());
+}
+
+#[test]
 fn a_clock_that_steps_back_revives_nothing() {
     let mut scene = Scene::new();
     let hands = hands(&scene, false);
