@@ -361,6 +361,8 @@ fn a_name_is_changed_with_everything_behind_it() {
     alice.memories("taken").unwrap().delete_namespace().unwrap();
     assert_eq!(alice.usage().unwrap(), usage);
 
+    // Both handles know where it is when it is renamed.
+    assert_eq!([&notes, &of_bob].map(|notes| notes.count(&Selection::all()).unwrap()), [3, 3]);
     // The private one of that name is another one and no obstacle.
     let archive = notes.rename("archive").unwrap();
     assert_eq!((archive.namespace().as_str(), archive.is_private()), ("archive", false));
