@@ -29,6 +29,8 @@ pub(crate) struct Change<'txn> {
     pub(super) facts: Facts,
     /// When its turn came.
     pub(super) at: Timestamp,
+    /// Whether it has swept, which is done once and tells its caller what was cleared away.
+    pub(super) has_swept: bool,
     /// The number of the user who acted last.
     author: Option<(UserId, UserNumber)>,
 }
@@ -68,12 +70,14 @@ impl<'txn> Change<'txn> {
     pub(super) fn begin<O: Operation>(mut writer: Writer<'txn>, proof: &Proof<'_, O>) -> Result<Self> {
         let at = proof.turn()?;
         let facts = Facts::read(&writer.open_table(META)?)?;
-        Ok(Self { writer, facts, at, author: None })
+        Ok(Self { writer, facts, at, has_swept: false, author: None })
     }
 
-    /// Sweeps a little and writes the facts; the commit follows.
+    /// Sweeps a little, unless that was its work, and writes the facts; the commit follows.
     pub(super) fn finish(mut self) -> Result<()> {
-        self.sweep(SWEEP_ROWS_PER_WRITE)?;
+        if !self.has_swept {
+            self.sweep(SWEEP_ROWS_PER_WRITE)?;
+        }
         self.facts.write(&mut self.writer)
     }
 }

@@ -98,12 +98,12 @@ impl Tenant {
         let metric = found.as_ref().map_or(Metric::default(), |found| found.record.metric);
         let query = asked.vector.ready(metric)?;
         let Some(found) = found else { return Ok(Some(Recalled { hits: Vec::new(), comparison: None })) };
+        found.record.check_model(asked.model)?;
         let comparison = Some(Comparison { metric, model: found.record.model.clone() });
         if found.record.dimensions == 0 {
             return Ok(Some(Recalled { hits: Vec::new(), comparison }));
         }
         found.record.check_dimensions(query.dimensions())?;
-        found.record.check_model(asked.model)?;
         let shared = self.space(found.place);
         let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {

@@ -47,6 +47,7 @@ impl Tenant {
 impl Change<'_> {
     /// Clears away at most this many rows of what is due.
     pub(super) fn sweep(&mut self, rows: usize) -> Result<Swept> {
+        self.has_swept = true;
         let mut swept = Swept::default();
         self.sweep_outcomes(rows)?;
         let expired = self.sweep_expired(rows)?;
