@@ -42,6 +42,9 @@ struct Inner {
     sealing: Sealing,
     /// Something was written that is not synced yet.
     unsynced: AtomicBool,
+    /// A write failed on which the next sync depends. redb gives the instance up, and closing it must not write what
+    /// was held back.
+    write_failed: AtomicBool,
     /// A sync failed. What the cache shows may not be on the device, so nothing more is written or acknowledged
     /// until the file is opened anew.
     sync_failed: AtomicBool,
@@ -181,8 +184,8 @@ impl PageFile {
     }
 
     fn over(file: Box<dyn DiskFile>, sealing: Sealing) -> Self {
-        let (unsynced, sync_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { file, sealing, unsynced, sync_failed }))
+        let [unsynced, write_failed, sync_failed] = [(); 3].map(|()| AtomicBool::new(false));
+        Self(Arc::new(Inner { file, sealing, unsynced, write_failed, sync_failed }))
     }
 
     /// From here on writes reach the file: first, with a sync, those that were kept in memory.
@@ -260,8 +263,8 @@ impl PageFile {
 
 impl Inner {
     fn check_usable(&self) -> io::Result<()> {
-        if self.sync_failed.load(Ordering::Acquire) {
-            return Err(io::Error::other("an earlier sync of this file failed"));
+        if self.sync_failed.load(Ordering::Acquire) || self.write_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier write or sync of this file failed"));
         }
         Ok(())
     }
@@ -275,7 +278,7 @@ impl Inner {
     fn set_file_len(&self, len: u64) -> io::Result<()> {
         self.check_usable()?;
         self.unsynced.store(true, Ordering::Release);
-        self.file.set_len(len)
+        self.file.set_len(len).inspect_err(|_| self.give_up())
     }
 
     /// Seals the held pages and writes them, in runs of neighbours.
@@ -294,7 +297,7 @@ impl Inner {
             slots.clear();
             slots.resize(count * SLOT_BYTES, 0);
             sealed.cipher.seal_pages(first, &plain, &mut slots).map_err(|_| io::Error::other("sealing failed"))?;
-            self.write_at(physical_end(first), &slots)?;
+            self.write_at(physical_end(first), &slots).inspect_err(|_| self.give_up())?;
         }
         RwLockUpgradableReadGuard::upgrade(held).clear();
         sealed.held_count.store(0, Ordering::Release);
@@ -307,9 +310,13 @@ impl Inner {
         header.len = sealed.len.load(Ordering::Acquire);
         header.pending = true;
         header.mirrored = false;
-        self.write_copy(sealed, header, header.durable.other())?;
+        self.write_copy(sealed, header, header.durable.other()).inspect_err(|_| self.give_up())?;
         header.changed = false;
         Ok(())
+    }
+
+    fn give_up(&self) {
+        self.write_failed.store(true, Ordering::Release);
     }
 
     fn mirror(&self, sealed: &Sealed, header: &mut Header) -> io::Result<()> {
@@ -495,7 +502,7 @@ impl StorageBackend for PageFile {
     fn close(&self) -> io::Result<()> {
         let settled = match &self.0.sealing {
             // What an unarmed file holds goes with it.
-            Sealing::Sealed(sealed) if !self.sync_failed() && sealed.is_armed() => {
+            Sealing::Sealed(sealed) if self.0.check_usable().is_ok() && sealed.is_armed() => {
                 let mut header = sealed.header.lock();
                 let synced = self.0.sync(sealed, &mut header);
                 synced.and_then(|()| self.0.mirror(sealed, &mut header)).and_then(|()| self.0.sync_file())
