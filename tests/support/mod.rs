@@ -6,5 +6,6 @@
 pub mod filled;
 pub mod panicking;
 pub mod rng;
+pub mod seen;
 pub mod sim_disk;
 pub mod world;
