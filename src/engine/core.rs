@@ -197,12 +197,17 @@ impl Inner {
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(()) };
-        let _no_step_under_way = self.steps.write();
-        // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
-        let _exclusive = self.lifecycle.write();
-        self.pool.close_all();
-        let stored = self.clock.close();
-        self.catalog.close();
+        let (slots, stored) = {
+            let _no_step_under_way = self.steps.write();
+            // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
+            let _exclusive = self.lifecycle.write();
+            let slots = self.pool.stop_all();
+            let stored = self.clock.close();
+            self.catalog.close();
+            (slots, stored)
+        };
+        // What still runs may ask the engine for something; it is refused, and must not wait for us in turn.
+        slots.iter().for_each(|slot| slot.end());
         stored.and(lock.unlock().map_err(Error::from))
     }
 }

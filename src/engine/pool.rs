@@ -75,11 +75,10 @@ impl Pool {
         self.slots.lock().remove(&incarnation);
     }
 
-    pub(crate) fn close_all(&self) {
+    /// Stops the handles of all tenants for good and gives the slots, of which the files are still open.
+    pub(crate) fn stop_all(&self) -> Vec<Arc<Slot>> {
         let slots: Vec<_> = self.slots.lock().drain().map(|(_, slot)| slot).collect();
-        for slot in slots {
-            slot.state.close();
-            slot.end();
-        }
+        slots.iter().for_each(|slot| slot.state.close());
+        slots
     }
 }
