@@ -186,7 +186,8 @@ impl Engine {
     /// `Unavailable`. Dropping the last clone and handle does the same.
     ///
     /// # Errors
-    /// The clock's floor could not be stored; everything is closed all the same.
+    /// `InvalidInput` inside a transaction, whose end it would wait for; nothing is closed then. The clock's floor could
+    /// not be stored; everything is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.0.close()
     }
@@ -194,6 +195,9 @@ impl Engine {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        if self.pool.is_changing_here() {
+            return Err(Error::invalid("close", "a transaction of a tenant is under way in this thread"));
+        }
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(()) };

@@ -155,7 +155,7 @@ impl<T: Tables> Database<T> {
     }
 
     /// Whether this thread is inside a transaction of this file. No other thread's number can be taken for its own.
-    fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.load(Ordering::Relaxed) == this_thread()
     }
 
