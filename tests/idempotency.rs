@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::seen::{seen, told};
 use support::sim_disk::SimDisk;
-use support::world::World;
+use support::world::{World, root_key};
 use watertight::disk::MemoryDisk;
 use watertight::limits::{IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_SECONDS};
 use watertight::{
-    Error, ErrorKind, Filter, Memories, Memory, Patch, PutOutcome, Reason, Result, Scopes, Selection, TenantHandle,
-    TenantId, TestClock, Timestamp,
+    Engine, Error, ErrorKind, Filter, Memories, Memory, Patch, PutOutcome, Reason, Result, Scopes, Selection,
+    TenantHandle, TenantId, TestClock, Timestamp,
 };
 
 const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -439,7 +439,10 @@ fn a_key_has_one_to_255_bytes() {
 #[test]
 fn a_tenant_keeps_as_many_keys_as_it_may_and_no_fewer() {
     let clock = TestClock::at(START);
-    let world = World::with_clock(Path::new("/data"), Arc::new(MemoryDisk::new()), clock.clone()).unwrap();
+    // Many commits: without the cost of encryption.
+    let builder = Engine::builder("/data").root_key(root_key()).clock(clock.clone()).danger();
+    let (engine, authority) = builder.disk(Arc::new(MemoryDisk::new())).danger().plaintext_files().open().unwrap();
+    let world = World { engine, authority };
     world.provision("acme").unwrap();
     let once = |handle: &TenantHandle, key: &str| handle.transact_once(key, |_| Ok(())).map(|ran| ran.is_some());
     let alice = world.handle("acme", "alice").unwrap();
