@@ -420,6 +420,20 @@ fn keys(notes: &Memories, since: Option<&FeedPosition>) -> Vec<String> {
 }
 
 #[test]
+fn only_the_last_of_several_changes_of_a_memory_is_told_and_in_order() {
+    let world = world();
+    let notes = alice(&world).memories("notes").unwrap();
+    notes.put_many(["a", "b"].map(Memory::new).into()).unwrap();
+    let since = notes.changes(None, 10).unwrap().next;
+    notes.put_many(["b", "a", "c", "b", "d"].map(Memory::new).into()).unwrap();
+    notes.patch(&Patch::new("a", json!({}))).unwrap();
+    notes.delete("c").unwrap();
+    notes.put(Memory::new("c")).unwrap();
+    notes.delete("d").unwrap();
+    assert_eq!(keys(&notes, Some(&since)), ["b", "a", "-c", "c", "-d"]);
+}
+
+#[test]
 fn a_feed_begins_with_its_namespace_and_ends_with_it() {
     let world = world();
     let alice = alice(&world);
