@@ -5,15 +5,14 @@
 
 mod support;
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
-use support::filled::{DATA, Rows, TENANTS, all_well, files_of, filled, memory, notes, open, open_over, rows_of};
+use support::filled::{DATA, Rows, TENANTS, all_well, files_of, filled, memory, notes, open, rows_of};
+use support::panicking::panicking;
 use support::sim_disk::SimDisk;
 use support::world::World;
-use watertight::disk::{Disk, DiskFile, EntryInfo};
 use watertight::{Error, ErrorKind, Reason, TenantId, TenantStatus};
 
 const ROWS: usize = 25;
@@ -462,105 +461,6 @@ fn a_disk_that_fills_at_any_byte_loses_nothing() {
     }
 }
 
-/// A disk whose files panic at a chosen operation, as redb does on some damaged files.
-#[derive(Debug)]
-struct PanickingDisk {
-    disk: SimDisk,
-    /// Reads or writes to go before the panic; negative: none is planned.
-    countdown: Arc<AtomicI64>,
-    on_reads: bool,
-    part: String,
-}
-
-#[derive(Debug)]
-struct PanickingFile {
-    file: Box<dyn DiskFile>,
-    /// Absent for files that never panic.
-    reads: Option<Arc<AtomicI64>>,
-    writes: Option<Arc<AtomicI64>>,
-}
-
-fn count(countdown: Option<&Arc<AtomicI64>>) {
-    assert!(countdown.is_none_or(|left| left.fetch_sub(1, Ordering::SeqCst) != 0), "a planned panic");
-}
-
-impl PanickingDisk {
-    fn wrap(&self, path: &Path, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        let watched = path.to_string_lossy().contains(&self.part).then(|| self.countdown.clone());
-        let (reads, writes) = if self.on_reads { (watched, None) } else { (None, watched) };
-        Box::new(PanickingFile { file, reads, writes })
-    }
-}
-
-impl Disk for PanickingDisk {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.wrap(path, self.disk.open(path)?))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.wrap(path, self.disk.create(path)?))
-    }
-    fn create_directory(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_directory(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_directory(path)
-    }
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_directory(path)
-    }
-    fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>> {
-        self.disk.inspect(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(path)
-    }
-}
-
-impl DiskFile for PanickingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        count(self.reads.as_ref());
-        self.file.read_at(offset, out)
-    }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        count(self.writes.as_ref());
-        self.file.write_at(offset, bytes)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        count(self.writes.as_ref());
-        self.file.sync()
-    }
-    fn evict(&self) -> io::Result<bool> {
-        self.file.evict()
-    }
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-    fn unlock(&self) -> io::Result<()> {
-        self.file.unlock()
-    }
-}
-
-/// An engine whose files with `part` in their path can be made to panic.
-fn panicking(part: PathBuf, on_reads: bool) -> (World, SimDisk, Arc<AtomicI64>) {
-    let disk = BASE.kill();
-    let countdown = Arc::new(AtomicI64::new(-1));
-    let part = part.to_string_lossy().into_owned();
-    let under = PanickingDisk { disk: disk.clone(), countdown: countdown.clone(), on_reads, part };
-    (open_over(Arc::new(under), false).unwrap(), disk, countdown)
-}
-
 #[test]
 fn a_panic_below_ends_no_more_than_one_instance_of_one_file() {
     let (data, _) = files_of(&open(&BASE.kill(), false).unwrap(), "acme");
@@ -568,7 +468,7 @@ fn a_panic_below_ends_no_more_than_one_instance_of_one_file() {
     for on_reads in [true, false] {
         for after in 0..60 {
             let context = format!("reads {on_reads}, after {after}");
-            let (world, disk, countdown) = panicking(data.clone(), on_reads);
+            let (world, disk, countdown) = panicking(&BASE, data.clone(), on_reads);
             let [acme, zoo] = TENANTS.map(|tenant| notes(&world, tenant).unwrap());
             let [mut rows, other] = rows();
             countdown.store(after, Ordering::SeqCst);
@@ -606,7 +506,7 @@ fn a_provision_of_unknown_outcome_never_leaves_a_tenant_without_files() {
     let mut failed = 0;
     for after in 0..60 {
         let context = format!("after {after}");
-        let (world, disk, countdown) = panicking(Path::new(DATA).join("catalog.redb"), false);
+        let (world, disk, countdown) = panicking(&BASE, Path::new(DATA).join("catalog.redb"), false);
         countdown.store(after, Ordering::SeqCst);
         let answer = world.provision("third");
         countdown.store(-1, Ordering::SeqCst);

@@ -204,7 +204,8 @@ impl Engine {
     /// `Unavailable`. Dropping the last clone and handle does the same.
     ///
     /// # Errors
-    /// The clock's floor could not be stored; everything is closed all the same.
+    /// `InvalidInput` inside a transaction, whose end it would wait for; nothing is closed then. The clock's floor could
+    /// not be stored; everything is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.0.close()
     }
@@ -212,15 +213,23 @@ impl Engine {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        if self.pool.is_changing_here() {
+            return Err(Error::invalid("close", "a transaction of a tenant is under way in this thread"));
+        }
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(()) };
-        let _no_step_under_way = self.steps.write();
-        // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
-        let _exclusive = self.lifecycle.write();
-        self.pool.close_all();
-        let stored = self.clock.close();
-        self.catalog.close();
+        let (slots, stored) = {
+            let _no_step_under_way = self.steps.write();
+            // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
+            let _exclusive = self.lifecycle.write();
+            let slots = self.pool.stop_all();
+            let stored = self.clock.close();
+            self.catalog.close();
+            (slots, stored)
+        };
+        // What still runs may ask the engine for something; it is refused, and must not wait for us in turn.
+        slots.iter().for_each(|slot| slot.end());
         stored.and(lock.unlock().map_err(Error::from))
     }
 }

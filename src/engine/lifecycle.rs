@@ -10,7 +10,7 @@ use super::core::Inner;
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
 use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
-use crate::error::{Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::{Incarnation, TenantId};
 use crate::store::database::FileSpec;
 use crate::store::directory::{
@@ -67,6 +67,10 @@ impl Inner {
     }
 
     pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId, only: Option<Incarnation>) -> Result<()> {
+        let row = self.catalog.tenant(tenant)?;
+        if row.and_then(|row| self.pool.known(row.incarnation)).is_some_and(|slot| slot.is_changing_here()) {
+            return Err(Error::invalid("purge", "a transaction of the tenant is under way in this thread"));
+        }
         let _under_way = self.steps.read();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();

@@ -229,7 +229,8 @@ impl Operator {
     /// others may provision the name meanwhile, call [`Operator::purge_incarnation`] instead.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Conflict` while it is being provisioned.
+    /// `NotFound` when there is none, `Conflict` while it is being provisioned, `InvalidInput` inside a transaction of the
+    /// tenant, whose end it would wait for.
     pub fn purge(&self, tenant: &TenantId) -> Result<()> {
         self.engine.purge(self.act()?, tenant, None)
     }
@@ -237,7 +238,7 @@ impl Operator {
     /// As [`Operator::purge`], but only this life of the name: a repeated call never destroys its successor.
     ///
     /// # Errors
-    /// `NotFound` when this incarnation does not have the name (any more), `Conflict` while it is being provisioned.
+    /// As for [`Operator::purge`]; `NotFound` also when this incarnation does not have the name (any more).
     pub fn purge_incarnation(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
         self.engine.purge(self.act()?, tenant, Some(incarnation))
     }

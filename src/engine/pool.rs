@@ -41,6 +41,11 @@ impl Slot {
         Ok(tenant)
     }
 
+    /// Whether this thread is inside a transaction of the tenant.
+    pub(crate) fn is_changing_here(&self) -> bool {
+        matches!(&*self.file.lock(), File::Open(tenant) if tenant.is_changing_here())
+    }
+
     /// Closes the file after its running operations have ended. It is not opened again.
     pub(crate) fn end(&self) {
         let before = std::mem::replace(&mut *self.file.lock(), File::Ended);
@@ -75,11 +80,16 @@ impl Pool {
         self.slots.lock().remove(&incarnation);
     }
 
-    pub(crate) fn close_all(&self) {
+    /// Whether this thread is inside a transaction of any tenant.
+    pub(crate) fn is_changing_here(&self) -> bool {
+        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
+        slots.iter().any(|slot| slot.is_changing_here())
+    }
+
+    /// Stops the handles of all tenants for good and gives the slots, of which the files are still open.
+    pub(crate) fn stop_all(&self) -> Vec<Arc<Slot>> {
         let slots: Vec<_> = self.slots.lock().drain().map(|(_, slot)| slot).collect();
-        for slot in slots {
-            slot.state.close();
-            slot.end();
-        }
+        slots.iter().for_each(|slot| slot.state.close());
+        slots
     }
 }

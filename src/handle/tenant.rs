@@ -359,7 +359,8 @@ impl TenantHandle {
     /// the [`Transaction`] is what it has changed so far. Each step needs its own scope.
     ///
     /// When `work` answers an error, or panics, nothing of it is done. Other writers of the tenant wait meanwhile, so it
-    /// should not; to change the tenant through another handle inside it is refused.
+    /// should not; to change the tenant through another handle inside it is refused, and so is to purge it or to close the
+    /// engine.
     ///
     /// ```
     /// # use watertight::*;

@@ -155,7 +155,7 @@ impl<T: Tables> Database<T> {
     }
 
     /// Whether this thread is inside a transaction of this file. No other thread's number can be taken for its own.
-    fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.load(Ordering::Relaxed) == this_thread()
     }
 
@@ -299,8 +299,8 @@ impl<T: Tables> Live<T> {
             Err(_) if committing.get() => return Err(Reason::CommitUnknown.into()),
             Err(_) => return Err(panicked()),
         };
-        // The commit is durable from here on.
-        if let Err(error) = self.file.mirror() {
+        // The commit is durable from here on, whatever happens.
+        if let Err(error) = shielded(|| self.file.mirror().map_err(from_io)) {
             tracing::warn!(kind = ?error.kind(), "the second header copy could not be written");
         }
         match shielded(|| snapshot(&self.redb)) {

@@ -9,6 +9,7 @@ use super::place::{Area, Place, number_of};
 use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
 use crate::clock::Timestamp;
+use crate::crypto::secret::fill_random;
 use crate::error::{Error, Reason, Result};
 use crate::id::{MemoryId, RowId};
 use crate::limits::{ANSWER_BYTES_MAX, FEED_CHANGES_KEPT, FEED_PAGE_MAX};
@@ -57,8 +58,12 @@ const DONE: u64 = u64::MAX;
 impl Position {
     const START: Self = Self { row: 0, sequence: 0, namespace: 0 };
 
-    fn numbers(self) -> [u64; 3] {
-        [self.row, self.sequence, self.namespace]
+    /// With a random one, so that no two positions are the same: whether others have written, in their private
+    /// namespaces too, is not to be seen from one that stays as it was.
+    fn numbers(self) -> Result<[u64; 4]> {
+        let mut random = [0; 8];
+        fill_random(&mut random)?;
+        Ok([self.row, self.sequence, self.namespace, u64::from_le_bytes(random)])
     }
 }
 
@@ -95,7 +100,7 @@ impl Tenant {
         let scope = CursorScope { user: proof.user(), area, query: b"feed" };
         let since = match since {
             Some(position) => {
-                let [row, sequence, namespace] = cursor::open(&position.0, &self.cursor_key, &scope)?;
+                let [row, sequence, namespace, _] = cursor::open(&position.0, &self.cursor_key, &scope)?;
                 Position { row, sequence, namespace }
             }
             None => Position::START,
@@ -106,7 +111,7 @@ impl Tenant {
             let place = found.map(|found| found.place);
             self.fill(snapshot, place, since, proof.at(), &mut page)
         })?;
-        let next = FeedPosition(cursor::seal(next.numbers(), &self.cursor_key, &scope));
+        let next = FeedPosition(cursor::seal(next.numbers()?, &self.cursor_key, &scope));
         Ok(FeedPage { events: page.events, next, more })
     }
 

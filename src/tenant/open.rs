@@ -86,6 +86,11 @@ impl Tenant {
         self.spaces.lock().remove(&place);
     }
 
+    /// Whether this thread is inside a transaction of this tenant. It must not wait for its end.
+    pub(crate) fn is_changing_here(&self) -> bool {
+        self.database.is_writing()
+    }
+
     /// Waits for running operations, then closes the file. Later operations answer that it is closed.
     pub(crate) fn close(&self) {
         self.database.close();

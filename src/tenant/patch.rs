@@ -17,7 +17,7 @@ use crate::limits::{CONTENT_BYTES_MAX, CONTENT_DEPTH_MAX};
 /// let patch = Patch::new("meeting-17", json!({"room": "B4", "cancelled": null})).if_version(3);
 /// # let _ = patch;
 /// ```
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Patch {
     pub(super) key: String,
     merge: Value,
@@ -42,6 +42,12 @@ impl Patch {
     pub(crate) fn check(&self) -> Result<u64> {
         check_key(&self.key)?;
         checked_content(&self.merge).map(|text| text.len() as u64)
+    }
+
+    /// What is asked for, by which a repeated patch is known. The patch is in it as text: a JSON value in a format
+    /// that does not say its types would be the same for `1`, `-1` and `true`.
+    pub(super) fn request(&self) -> impl Serialize {
+        (&self.key, self.merge.to_string(), self.expected_version)
     }
 
     /// The content after the patch, within the limits of content.

@@ -83,7 +83,10 @@ impl Tenant {
             if let Some((once, fingerprint)) = once
                 && let Some(outcome) = change.outcome(proof, once, fingerprint)?
             {
-                return <()>::again(outcome).map(|()| None).ok_or_else(|| Reason::IdempotencyKeyReused.into());
+                <()>::again(outcome).ok_or(Reason::IdempotencyKeyReused)?;
+                // Old keys that were let go on the way are counted out.
+                change.finish()?;
+                return Ok(None);
             }
             let steps = Steps { change, failed: None, changes: 0, bytes: 0 };
             let (mut steps, answer) = match catch_unwind(AssertUnwindSafe(|| work(steps))) {

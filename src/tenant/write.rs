@@ -139,7 +139,7 @@ impl Tenant {
         patch: &Patch,
     ) -> Result<PutOutcome> {
         patch.check()?;
-        let once = asked_once(once, || fingerprint("patch", area, patch))?;
+        let once = asked_once(once, || fingerprint("patch", area, &patch.request()))?;
         let outcomes = self.change_once(proof, once, |change| Ok(vec![change.patch(proof, area, patch)?]))?;
         // One patch gives one outcome.
         outcomes.into_iter().next().ok_or_else(|| Reason::DamagedRecord("patch outcome").into())

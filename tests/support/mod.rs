@@ -4,6 +4,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod filled;
+pub mod panicking;
 pub mod rng;
+pub mod seen;
 pub mod sim_disk;
 pub mod world;
