@@ -26,6 +26,7 @@ mod id;
 mod identity;
 mod index;
 pub mod limits;
+mod meter;
 mod store;
 mod tenant;
 #[cfg(feature = "testing")]

@@ -292,8 +292,8 @@ fn what_is_put_under_a_name_is_where_the_name_was_at_that_moment() {
             if round % 5 == 0 {
                 let outcome = name.delete_namespace();
                 ledger.deleted(before, seen());
-                deleted +=
-                    outcome.map_or_else(|error| u64::from(error.kind() != ErrorKind::NotFound), |swept| swept.deleted);
+                deleted += outcome
+                    .map_or_else(|error| u64::from(error.kind() != ErrorKind::NotFound), |deleted| deleted.count);
             } else if let Ok(archive) = name.rename(&format!("archive-{round}")) {
                 let after = seen();
                 let found = numbers(&archive);
@@ -391,7 +391,8 @@ fn a_large_namespace_is_gone_at_once_and_given_back_step_by_step() {
     let cursor = of_bob.list(&List::new().limit(10)).unwrap().next.unwrap();
 
     let most = SWEEP_ROWS_MAX as u64;
-    assert_eq!(notes.delete_namespace().unwrap(), swept_of(0, most, true));
+    let deleted = notes.delete_namespace().unwrap();
+    assert_eq!((deleted.count, deleted.more), (most, true));
     for (name, sees) in &LOOKS[..21] {
         assert!(!sees(&bob, &of_bob), "{name}");
     }
@@ -473,7 +474,8 @@ fn a_name_made_again_is_another_namespace_for_every_live_handle() {
                 let expected = Reason::Dimension { expected: round as u32, actual: round as u32 + 1 };
                 assert_eq!(reason(handle.recall(&wrong)), expected);
             }
-            assert_eq!(ender.delete_namespace().unwrap(), swept_of(0, 1, false));
+            let deleted = ender.delete_namespace().unwrap();
+            assert_eq!((deleted.count, deleted.more), (1, false));
             assert!(handles.iter().all(|handle| count(handle) == 0 && !handle.exists(&round.to_string()).unwrap()));
         }
     }

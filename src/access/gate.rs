@@ -62,16 +62,17 @@ impl TenantState {
 
 /// A kind of operation, as a type: a proof for reading cannot be used for writing.
 pub(crate) trait Operation {
+    /// One of these is enough.
     const NEEDS: Scopes;
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident needs $scope:ident),*) => {$(
+    ($($(#[$doc:meta])* $name:ident needs $($scope:ident)or+),*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub(crate) enum $name {}
         impl Operation for $name {
-            const NEEDS: Scopes = Scopes::$scope;
+            const NEEDS: Scopes = Scopes::NONE$(.union(Scopes::$scope))+;
         }
     )*};
 }
@@ -84,8 +85,8 @@ operations! {
     Delete needs DELETE,
     /// The audit trail, settings of shared namespaces.
     Admin needs ADMIN,
-    /// A transaction, whose steps need what they need.
-    Transact needs NONE
+    /// A transaction, whose steps need what they need; whoever may change nothing has no use for one.
+    Transact needs WRITE or DELETE
 }
 
 /// One identity at one tenant.
@@ -122,18 +123,21 @@ impl Gate {
     /// # Errors
     /// As for [`Gate::check`].
     pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
-        let at = self.check(O::NEEDS)?;
+        let at = self.admit()?;
+        if !self.scopes.intersects(O::NEEDS) {
+            return Err(Error::not_found());
+        }
         Ok(Proof { gate: self, at, operation: PhantomData })
     }
 
-    /// Checks tenant state and incarnation, then expiry, then scope. Gives the time.
+    /// Checks tenant state and incarnation, then expiry, then that all of these scopes are held.
     ///
     /// # Errors
     /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
-    pub(crate) fn check(&self, needed: Scopes) -> Result<Timestamp> {
-        let at = self.admit()?;
-        if self.scopes.contains(needed) { Ok(at) } else { Err(Error::not_found()) }
+    pub(crate) fn check(&self, needed: Scopes) -> Result<()> {
+        self.admit()?;
+        if self.scopes.contains(needed) { Ok(()) } else { Err(Error::not_found()) }
     }
 
     /// Tenant and identity are good now; gives the time.

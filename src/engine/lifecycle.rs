@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLockReadGuard;
+
 use super::core::Inner;
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
 use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
 use crate::error::{Error, Reason, Result};
 use crate::id::{Incarnation, TenantId};
-use crate::store::database::FileSpec;
+use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{
     directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
 };
@@ -20,7 +22,7 @@ use crate::tenant::open::{Owner, Tenant};
 
 impl Inner {
     pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, mut record: TenantRecord) -> Result<TenantRecord> {
-        let _under_way = self.steps.read();
+        let _under_way = self.begin_steps();
         {
             let _exclusive = self.lifecycle.write();
             // Stamped when no other tenant can have the name any more: later than every identity that was attested
@@ -55,6 +57,12 @@ impl Inner {
         Err(error)
     }
 
+    /// Keeps the directory open while files are made or destroyed in it. From inside a transaction, whose end a closing
+    /// engine may be waiting for, without queueing behind that.
+    fn begin_steps(&self) -> RwLockReadGuard<'_, ()> {
+        if is_inside_transaction() { self.steps.read_recursive() } else { self.steps.read() }
+    }
+
     pub(super) fn set_suspended(&self, act: Act<'_>, tenant: &TenantId, suspended: bool) -> Result<TenantRecord> {
         let _exclusive = self.lifecycle.write();
         let record = self.settle(tenant, self.catalog.set_suspended(act, tenant, suspended), |record| {
@@ -71,7 +79,7 @@ impl Inner {
         if row.and_then(|row| self.pool.known(row.incarnation)).is_some_and(|slot| slot.is_changing_here()) {
             return Err(Error::invalid("purge", "a transaction of the tenant is under way in this thread"));
         }
-        let _under_way = self.steps.read();
+        let _under_way = self.begin_steps();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();
             let record = self.settle(tenant, self.catalog.begin_purge(act, tenant, only), |record| {

@@ -7,7 +7,7 @@ use crate::id::Namespace;
 use crate::tenant::namespace::NamespaceInfo;
 use crate::tenant::place::Area;
 use crate::tenant::settings::{NamespaceSettings, NamespaceUpdate};
-use crate::tenant::sweep::Swept;
+use crate::tenant::write::Deleted;
 
 impl Memories {
     /// Makes the namespace with settings, before anything is put into it. Needs the scope `write`. Without this the first
@@ -116,7 +116,7 @@ impl Memories {
     /// Deletes the namespace with all its memories. Needs the scope `admin`, or `delete` for a private namespace.
     ///
     /// It is gone at once, in one durable step with one audit entry. Its memories are cleared away 10,000 at a time: the
-    /// first by this call, the others beside later writes or by [`TenantHandle::sweep`](crate::TenantHandle::sweep).
+    /// first by this call, which counts them, the others beside later writes or by [`TenantHandle::sweep`](crate::TenantHandle::sweep).
     ///
     /// ```
     /// # use watertight::*;
@@ -126,8 +126,8 @@ impl Memories {
     /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
     /// # let notes = tenant.memories("notes")?;
     /// notes.put(Memory::new("k"))?;
-    /// let swept = notes.delete_namespace()?;
-    /// assert_eq!((swept.deleted, swept.more), (1, false));
+    /// let deleted = notes.delete_namespace()?;
+    /// assert_eq!((deleted.count, deleted.more), (1, false));
     /// assert!(!notes.exists("k")?);
     /// assert_eq!(notes.delete_namespace().unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
@@ -135,7 +135,7 @@ impl Memories {
     ///
     /// # Errors
     /// `NotFound` when it does not exist; `OutcomeUnknown` as for [`Memories::put`].
-    pub fn delete_namespace(&self) -> Result<Swept> {
+    pub fn delete_namespace(&self) -> Result<Deleted> {
         if self.area.private {
             self.access.run::<Delete, _>(|tenant, proof| tenant.delete_namespace(proof, &self.area))
         } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::audit::Audit;
 use super::memories::Memories;
 use super::transaction::Transaction;
-use crate::access::gate::{Admin, Delete, Gate, Operation, Proof, Read, Transact};
+use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::error::{Error, Reason, Result};
@@ -216,7 +216,7 @@ impl TenantHandle {
     /// `NotFound` when a scope is missing or the tenant is gone, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
     pub fn check(&self, needed: Scopes) -> Result<()> {
-        self.0.gate.check(needed).map(|_| ())
+        self.0.gate.check(needed)
     }
 
     /// A namespace that all users of the tenant share. It is made by [`Memories::create`] or its first put.
@@ -326,7 +326,7 @@ impl TenantHandle {
     }
 
     /// Clears away at most 10,000 memories that have expired or were in a deleted namespace, and gives their usage back.
-    /// Needs the scope `delete`.
+    /// Needs the scope `admin`: to others the figures would tell what users keep to themselves.
     ///
     /// No operation sees them in any case. Every write clears a few away beside its own work; this is for tenants in
     /// which nobody writes.
@@ -352,15 +352,18 @@ impl TenantHandle {
     /// # Errors
     /// `NotFound` without the scope; `OutcomeUnknown` as for [`Memories::put`].
     pub fn sweep(&self) -> Result<Swept> {
-        self.0.run::<Delete, _>(|tenant, proof| tenant.sweep(proof))
+        self.0.run::<Admin, _>(|tenant, proof| tenant.sweep(proof))
     }
 
     /// Runs `work` as one transaction: all of its changes or none, with nobody else's in between. What it reads through
     /// the [`Transaction`] is what it has changed so far. Each step needs its own scope.
     ///
     /// When `work` answers an error, or panics, nothing of it is done. Other writers of the tenant wait meanwhile, so it
-    /// should not; to change the tenant through another handle inside it is refused, and so is to purge it or to close the
-    /// engine.
+    /// should not: least of all for other threads that use the tenant, and not for a transaction of another tenant whose
+    /// code may wait for this one. To change the tenant through another handle inside it is refused, and so is to purge it
+    /// or to close the engine.
+    ///
+    /// Needs one of the scopes `write` and `delete`.
     ///
     /// ```
     /// # use watertight::*;

@@ -227,7 +227,10 @@ impl TransactionMemories<'_, '_> {
     /// # Errors
     /// As for [`Memories::patch`](crate::Memories::patch).
     pub fn patch(&self, patch: &Patch) -> Result<PutOutcome> {
-        let size = (1, patch.check()?);
+        let bytes = patch.check()?;
+        // The whole memory is written again.
+        let before = self.step::<Write, _>((0, 0), |change, proof| change.bytes_of(proof, &self.area, patch.key()))?;
+        let size = (1, before.saturating_add(bytes));
         self.step::<Write, _>(size, |change, proof| change.patch(proof, &self.area, patch))
     }
 

@@ -41,6 +41,11 @@ impl Scopes {
         self.0 & needed.0 == needed.0
     }
 
+    /// Whether the two sets have a scope in common.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Both sets together; the `const` form of `|`.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -149,7 +149,9 @@ impl<T: Tables> Database<T> {
         }
         let _one_at_a_time = self.writer.lock();
         self.writing.store(this_thread(), Ordering::Relaxed);
+        TRANSACTIONS.with(|open| open.set(open.get().saturating_add(1)));
         let outcome = self.with_live(false, |live| live.commit(&self.spec, write));
+        TRANSACTIONS.with(|open| open.set(open.get().saturating_sub(1)));
         self.writing.store(0, Ordering::Relaxed);
         outcome
     }
@@ -312,6 +314,17 @@ impl<T: Tables> Live<T> {
             Err(_) => Err(Reason::CommitUnknown.into()),
         }
     }
+}
+
+thread_local! {
+    /// How many transactions this thread is inside of.
+    static TRANSACTIONS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread is inside a transaction of any file: then somebody may be waiting for its end, and it must not
+/// wait behind those who do.
+pub(crate) fn is_inside_transaction() -> bool {
+    TRANSACTIONS.with(Cell::get) > 0
 }
 
 /// A number of its own for each thread, never 0.

@@ -7,6 +7,8 @@ pub(crate) mod database;
 pub(crate) mod directory;
 pub(crate) mod fault;
 pub(crate) mod file;
+pub(crate) mod group;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod schema;
+pub(crate) mod sync;

@@ -38,6 +38,10 @@ impl Patch {
         self
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Bounds the patch before it is merged, which recurses. Gives its length in bytes.
     pub(crate) fn check(&self) -> Result<u64> {
         check_key(&self.key)?;

@@ -8,7 +8,8 @@ use redb::ReadableTable;
 use super::change::Change;
 use super::open::Tenant;
 use super::place::{Area, Place, number_of};
-use crate::access::gate::{Delete, Operation, Proof};
+use super::write::Deleted;
+use crate::access::gate::{Admin, Operation, Proof};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::RowId;
@@ -29,18 +30,22 @@ pub struct Swept {
 
 impl Tenant {
     /// Clears away at most 10,000 memories that no operation sees any more, and gives their usage back.
-    pub(crate) fn sweep(&self, proof: &Proof<'_, Delete>) -> Result<Swept> {
+    pub(crate) fn sweep(&self, proof: &Proof<'_, Admin>) -> Result<Swept> {
         self.change(proof, |change| change.sweep(SWEEP_ROWS_MAX))
     }
 
     /// Deletes a namespace: it is gone at once, and so are the first 10,000 of its memories.
-    pub(crate) fn delete_namespace<O: Operation>(&self, proof: &Proof<'_, O>, area: &Area) -> Result<Swept> {
-        let (place, swept) = self.change(proof, |change| {
+    pub(crate) fn delete_namespace<O: Operation>(&self, proof: &Proof<'_, O>, area: &Area) -> Result<Deleted> {
+        let (place, deleted) = self.change(proof, |change| {
             let place = change.doom_namespace(proof, area)?;
-            Ok((place, change.sweep(SWEEP_ROWS_MAX)?))
+            let mut left = SWEEP_ROWS_MAX;
+            let count = change.clear_namespace(place, &mut left)?;
+            // Its own rows only: what else is due is not told to whoever may delete this namespace.
+            change.has_swept = true;
+            Ok((place, Deleted { count: count as u64, more: left == 0 }))
         })?;
         self.forget_space(place);
-        Ok(swept)
+        Ok(deleted)
     }
 }
 
@@ -79,32 +84,36 @@ impl Change<'_> {
         Ok(due.len())
     }
 
-    /// Content of deleted namespaces, one namespace after the other.
+    /// Content of deleted namespaces, one namespace after the other. Gives how many memories those were.
     fn sweep_doomed(&mut self, rows: usize) -> Result<usize> {
-        let mut cleared = 0;
-        while self.facts.doomed > 0 && cleared < rows {
+        let (mut left, mut cleared) = (rows, 0);
+        while self.facts.doomed > 0 && left > 0 {
             let first = self.writer.open_table(DOOMED)?.first()?.map(|(key, _)| <[u8; 8]>::try_from(key.value()));
             let Some(Ok(prefix)) = first else { return Err(Reason::DamagedRecord("deleted namespace").into()) };
-            let place = Place::from_prefix(prefix);
-            let found = self.numbers_of(MEMORIES, place, rows - cleared)?;
-            for row in &found {
-                let memory = self.memory(place, RowId(*row))?;
-                self.clear_row(place, RowId(*row), &memory)?;
-            }
-            cleared += found.len();
-            // The feed goes after the memories.
-            let changes = self.numbers_of(CHANGES, place, rows - cleared)?;
-            for sequence in &changes {
-                self.writer.open_table(CHANGES)?.remove(place.numbered(*sequence).as_slice())?;
-            }
-            if cleared + changes.len() < rows {
-                self.writer.open_table(DOOMED)?.remove(prefix.as_slice())?;
-                self.facts.doomed -= 1;
-            } else {
-                break;
-            }
+            cleared += self.clear_namespace(Place::from_prefix(prefix), &mut left)?;
         }
         Ok(cleared)
+    }
+
+    /// Clears away content of a deleted namespace, first its memories, then its feed, and in the end forgets it. Each row
+    /// counts against `left`; none is left over if it comes to an end. Gives how many memories were cleared away.
+    fn clear_namespace(&mut self, place: Place, left: &mut usize) -> Result<usize> {
+        let rows = self.numbers_of(MEMORIES, place, *left)?;
+        for row in &rows {
+            let memory = self.memory(place, RowId(*row))?;
+            self.clear_row(place, RowId(*row), &memory)?;
+        }
+        *left -= rows.len();
+        let changes = self.numbers_of(CHANGES, place, *left)?;
+        for sequence in &changes {
+            self.writer.open_table(CHANGES)?.remove(place.numbered(*sequence).as_slice())?;
+        }
+        *left -= changes.len();
+        if *left > 0 {
+            self.writer.open_table(DOOMED)?.remove(place.prefix().as_slice())?;
+            self.facts.doomed = self.facts.doomed.checked_sub(1).ok_or(Reason::DamagedRecord("deleted namespace"))?;
+        }
+        Ok(rows.len())
     }
 
     /// The numbers of the first keys of a namespace in a table of numbered keys.

@@ -76,7 +76,7 @@ impl Tenant {
         once: Option<&Once>,
         work: impl for<'txn> FnOnce(Steps<'txn>) -> (Steps<'txn>, Result<R>),
     ) -> Result<Option<R>> {
-        let mut panic = None;
+        let (mut panic, mut given_up) = (None, None);
         let outcome = self.database.write(|writer| {
             let mut change = Change::begin(writer, proof)?;
             let once = once.map(|once| (once, fingerprint_of("transact")));
@@ -99,7 +99,11 @@ impl Tenant {
             if let Some(failed) = steps.failed {
                 return Err(failed);
             }
-            let answer = answer?;
+            // What the code answers is its own affair, and nothing that has happened to this file.
+            let answer = answer.map_err(|error| {
+                given_up = Some(error);
+                Reason::Aborted
+            })?;
             if let Some((once, fingerprint)) = once {
                 steps.change.keep_outcome(proof, once, fingerprint, ().keep())?;
             }
@@ -111,7 +115,10 @@ impl Tenant {
         if let Some(payload) = panic {
             resume_unwind(payload);
         }
-        outcome
+        match (outcome, given_up) {
+            (Err(error), Some(given)) if *error.reason() == Reason::Aborted => Err(given),
+            (outcome, _) => outcome,
+        }
     }
 }
 
@@ -132,6 +139,11 @@ impl Change<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// What a memory counts for, by now.
+    pub(crate) fn bytes_of<O>(&mut self, proof: &Proof<'_, O>, area: &Area, key: &str) -> Result<u64> {
+        Ok(self.find_live(proof, area, key)?.2.bytes)
     }
 
     /// The embedding model of a namespace, where one is named.

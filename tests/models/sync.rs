@@ -1,0 +1,67 @@
+//! The names of `src/store/sync.rs` over shuttle's locks: every lock and wait is a point where the checker may let
+//! another thread run.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+pub(crate) use shuttle::sync::MutexGuard;
+
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(shuttle::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap()
+    }
+
+    /// Nobody comes in time: the checker has no clock to wait by.
+    pub(crate) fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, _most: Duration) -> MutexGuard<'a, T> {
+        shuttle::thread::yield_now();
+        guard
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+thread_local! {
+    /// All threads of a model run on one of the system's.
+    static TICKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A clock that goes on by a millisecond whenever somebody looks: the same in every run of a schedule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Instant(u64);
+
+impl Instant {
+    pub(crate) fn now() -> Self {
+        TICKS.with(|ticks| ticks.set(ticks.get() + 1));
+        Self(TICKS.with(Cell::get))
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        Duration::from_millis(Self::now().0 - self.0)
+    }
+}
