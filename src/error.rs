@@ -109,6 +109,8 @@ pub enum Reason {
     NamespaceExists,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// Too many changes of this tenant wait already, or too large ones.
+    Busy,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
     /// The feed does not reach back to this position any more: begin again.
@@ -195,7 +197,7 @@ impl Error {
             | Reason::FeedGone
             | Reason::Aborted
             | Reason::Version { .. } => ErrorKind::Conflict,
-            Reason::EmbedderUnavailable => ErrorKind::RetryLater,
+            Reason::EmbedderUnavailable | Reason::Busy => ErrorKind::RetryLater,
             Reason::TenantSuspended
             | Reason::Quarantined
             | Reason::InUse
@@ -238,6 +240,23 @@ impl Error {
 
     pub(crate) fn not_found() -> Self {
         Reason::NotFound.into()
+    }
+
+    /// Whether it speaks of the request or the state, and not of a file or device that failed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self.kind() {
+            ErrorKind::InvalidInput
+            | ErrorKind::Unauthenticated
+            | ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::Limit
+            | ErrorKind::RetryLater => true,
+            ErrorKind::Unavailable
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Damaged
+            | ErrorKind::KeyUnavailable
+            | ErrorKind::Incompatible => false,
+        }
     }
 
     pub(crate) fn after(mut self, wait: Duration) -> Self {
@@ -291,6 +310,7 @@ impl fmt::Display for Error {
             }
             Reason::NamespaceExists => f.write_str("a namespace of this name exists"),
             Reason::IdempotencyKeyReused => f.write_str("the idempotency key was used for another request"),
+            Reason::Busy => f.write_str("too many changes of the tenant wait already"),
             Reason::Aborted => f.write_str("the transaction was given up"),
             Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),

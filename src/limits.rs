@@ -53,6 +53,14 @@ pub const RECALL_NAMESPACES_MAX: usize = 64;
 pub const QUESTION_BYTES_MAX: usize = 64 << 10;
 /// Largest and smallest breadth of a search (`ef_search`) that a recall may ask for.
 pub const EF_SEARCH_MAX: u32 = 10_000;
+/// Changes of one tenant that wait for their turn at most, in number and in bytes; more are told to come again.
+pub const WAITING_CHANGES_MAX: usize = 1_024;
+/// See [`WAITING_CHANGES_MAX`].
+pub const WAITING_BYTES_MAX: u64 = 64 << 20;
+/// Changes that share one transaction at most, in number and in bytes.
+pub const SHARED_CHANGES_MAX: usize = 256;
+/// See [`SHARED_CHANGES_MAX`]; a larger change has a transaction of its own.
+pub const SHARED_BYTES_MAX: u64 = 4 << 20;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// How long the outcome of a change with an idempotency key is kept, in seconds.

@@ -101,9 +101,25 @@ pub(crate) struct Gate {
 /// Leave for one operation of kind `O`.
 #[derive(Debug)]
 pub(crate) struct Proof<'gate, O> {
-    gate: &'gate Gate,
+    gate: Held<'gate>,
     at: Timestamp,
     operation: PhantomData<O>,
+}
+
+/// The gate that was passed: borrowed by its caller, or held by a job that another thread may run.
+#[derive(Debug)]
+enum Held<'gate> {
+    Borrowed(&'gate Arc<Gate>),
+    Shared(Arc<Gate>),
+}
+
+impl Held<'_> {
+    fn get(&self) -> &Arc<Gate> {
+        match self {
+            Self::Borrowed(gate) => gate,
+            Self::Shared(gate) => gate,
+        }
+    }
 }
 
 impl Gate {
@@ -113,21 +129,21 @@ impl Gate {
         is_owner: bool,
         state: Arc<TenantState>,
         clock: Arc<EngineClock>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let scopes = if is_owner { Scopes::ALL } else { identity.scopes() };
-        Self { identity, scopes, state, clock }
+        Arc::new(Self { identity, scopes, state, clock })
     }
 
     /// Leave for one operation of kind `O`.
     ///
     /// # Errors
     /// As for [`Gate::check`].
-    pub(crate) fn pass<O: Operation>(&self) -> Result<Proof<'_, O>> {
+    pub(crate) fn pass<O: Operation>(self: &Arc<Self>) -> Result<Proof<'_, O>> {
         let at = self.admit()?;
         if !self.scopes.intersects(O::NEEDS) {
             return Err(Error::not_found());
         }
-        Ok(Proof { gate: self, at, operation: PhantomData })
+        Ok(Proof { gate: Held::Borrowed(self), at, operation: PhantomData })
     }
 
     /// Checks tenant state and incarnation, then expiry, then that all of these scopes are held.
@@ -163,7 +179,12 @@ impl Gate {
 impl<O> Proof<'_, O> {
     /// Who acts.
     pub(crate) fn user(&self) -> &UserId {
-        self.gate.identity.user()
+        self.gate.get().identity.user()
+    }
+
+    /// The same leave for a job that another caller's thread may run while this one waits.
+    pub(crate) fn share(&self) -> Proof<'static, O> {
+        Proof { gate: Held::Shared(self.gate.get().clone()), at: self.at, operation: PhantomData }
     }
 
     /// When the gate was passed: what has expired by then is not there.
@@ -175,6 +196,6 @@ impl<O> Proof<'_, O> {
     /// have expired. Gives the time now, by which a change is dated: turns are in the order of the file's history,
     /// beginnings are not.
     pub(crate) fn turn(&self) -> Result<Timestamp> {
-        self.gate.admit()
+        self.gate.get().admit()
     }
 }

@@ -175,7 +175,7 @@ impl Memories {
     pub fn put_many(&self, memories: Vec<Memory>) -> Result<Vec<PutOutcome>> {
         let batch = Batch::new(memories)?;
         let once = match &self.once {
-            Some(once) => Some((once, batch.fingerprint(&self.area)?)),
+            Some(once) => Some((once.clone(), batch.fingerprint(&self.area)?)),
             None => None,
         };
         let batch = self.embedded(batch)?;

@@ -50,7 +50,7 @@ pub struct TenantHandle(Arc<Access>);
 
 /// What every small handle of a tenant shares.
 pub(super) struct Access {
-    gate: Gate,
+    gate: Arc<Gate>,
     tenant: Arc<Tenant>,
     /// Keeps the engine, and with it the lock of the directory, for as long as a handle lives.
     engine: Arc<Inner>,
@@ -70,7 +70,7 @@ impl Access {
 }
 
 impl Access {
-    pub(super) fn gate(&self) -> &Gate {
+    pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 

@@ -199,7 +199,7 @@ impl TransactionMemories<'_, '_> {
             batch = self.transaction.access.embedded(model, batch)?;
         }
         let size = (1, batch.bytes());
-        let outcomes = self.step::<Write, _>(size, |change, proof| change.put_batch(proof, &self.area, batch))?;
+        let outcomes = self.step::<Write, _>(size, |change, proof| change.put_batch(proof, &self.area, &batch))?;
         // One memory gives one outcome.
         outcomes.into_iter().next().ok_or_else(|| Reason::DamagedRecord("put outcome").into())
     }

@@ -144,9 +144,7 @@ impl<T: Tables> Database<T> {
     /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed. `InvalidInput`
     /// from inside another transaction of this file.
     pub(crate) fn write<R>(&self, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
-        if self.is_writing() {
-            return Err(Error::invalid("change", "a transaction of the same tenant is under way in this thread"));
-        }
+        self.check_not_writing()?;
         let _one_at_a_time = self.writer.lock();
         self.writing.store(this_thread(), Ordering::Relaxed);
         TRANSACTIONS.with(|open| open.set(open.get().saturating_add(1)));
@@ -154,6 +152,15 @@ impl<T: Tables> Database<T> {
         TRANSACTIONS.with(|open| open.set(open.get().saturating_sub(1)));
         self.writing.store(0, Ordering::Relaxed);
         outcome
+    }
+
+    /// # Errors
+    /// `InvalidInput` when this thread is inside a transaction of this file, which it would wait for.
+    pub(crate) fn check_not_writing(&self) -> Result<()> {
+        if self.is_writing() {
+            return Err(Error::invalid("change", "a transaction of the same tenant is under way in this thread"));
+        }
+        Ok(())
     }
 
     /// Whether this thread is inside a transaction of this file. No other thread's number can be taken for its own.

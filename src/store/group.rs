@@ -4,7 +4,7 @@
 //! comes while somebody leads waits for its outcome, or to lead the next batch. A caller alone leads at once.
 //!
 //! The outcomes of a batch are given out before the lead is handed on, so that those released can come again in time
-//! for the batch after the next; and a new leader waits for an eighth of the last batch's time at most while fewer jobs
+//! for the batch after the next; and a new leader waits for a thirty-second of the last batch's time at most while fewer jobs
 //! wait than the last batch had, because they are on their way.
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ pub(crate) struct GroupLimits {
 pub(crate) struct Group<J, R> {
     limits: GroupLimits,
     queue: Mutex<Queue<J, R>>,
-    /// A job has come while a new leader is waiting for some.
+    /// Enough jobs have come for a new leader that waits for some.
     arrived: Condvar,
 }
 
@@ -34,7 +34,8 @@ struct Queue<J, R> {
     waiting: VecDeque<Waiting<J, R>>,
     bytes: u64,
     is_led: bool,
-    gathering: bool,
+    /// For how many jobs a new leader waits, while one does.
+    gathering: Option<usize>,
     /// How many were in the last batch or had come by its end, and how long it took.
     last: (usize, Duration),
 }
@@ -89,7 +90,7 @@ pub(crate) struct Full {
 impl<J, R> Group<J, R> {
     pub(crate) fn new(limits: GroupLimits) -> Self {
         let queue =
-            Queue { waiting: VecDeque::new(), bytes: 0, is_led: false, gathering: false, last: (1, Duration::ZERO) };
+            Queue { waiting: VecDeque::new(), bytes: 0, is_led: false, gathering: None, last: (1, Duration::ZERO) };
         Self { limits, queue: Mutex::new(queue), arrived: Condvar::new() }
     }
 
@@ -111,7 +112,7 @@ impl<J, R> Group<J, R> {
                 let seat = Seat::new();
                 queue.bytes = queue.bytes.saturating_add(bytes);
                 queue.waiting.push_back(Waiting { job, bytes, seat: seat.clone() });
-                if queue.gathering {
+                if queue.gathering.is_some_and(|enough| queue.waiting.len() >= enough) {
                     self.arrived.notify_one();
                 }
                 Err(seat)
@@ -149,13 +150,13 @@ impl<J, R> Group<J, R> {
     fn take_batch(&self) -> (Vec<J>, Vec<Arc<Seat<R>>>) {
         let mut queue = self.queue.lock();
         let (size, took) = queue.last;
-        let began = Instant::now();
-        queue.gathering = true;
-        while queue.waiting.len() < size.min(self.limits.batch_jobs) {
-            let Some(left) = (took / 8).checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { break };
+        let (enough, began) = (size.min(self.limits.batch_jobs), Instant::now());
+        queue.gathering = Some(enough);
+        while queue.waiting.len() < enough {
+            let Some(left) = (took / 32).checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { break };
             queue = self.arrived.wait_for(queue, left);
         }
-        queue.gathering = false;
+        queue.gathering = None;
         let (mut jobs, mut seats, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
         while let Some(next) = queue.waiting.front() {
             let with_next = bytes.saturating_add(next.bytes);

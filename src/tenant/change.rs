@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{AuditAction, AuditEntry, AuditOutcome};
 use super::memory::StoredMemory;
-use super::namespace;
+use super::namespace::{self, Found};
 use super::open::Tenant;
 use super::place::Place;
 use super::usage::Facts;
@@ -16,7 +16,7 @@ use super::user::{self, UserNumber};
 use crate::access::gate::{Operation, Proof};
 use crate::clock::Timestamp;
 use crate::error::{Reason, Result};
-use crate::id::{MemoryId, RowId, UserId};
+use crate::id::{MemoryId, Namespace, RowId, UserId};
 use crate::index::vector::Vector;
 use crate::limits::{FEED_CHANGES_KEPT, SWEEP_ROWS_PER_WRITE};
 use crate::store::codec::{self, Record};
@@ -29,8 +29,12 @@ pub(crate) struct Change<'txn> {
     pub(super) facts: Facts,
     /// When its turn came.
     pub(super) at: Timestamp,
+    /// Whether anything was written since the turn was taken. What is refused before that leaves no trace.
+    pub(super) has_changed: bool,
     /// Whether it has swept, which is done once and tells its caller what was cleared away.
     pub(super) has_swept: bool,
+    /// The namespace that was found last, by its name.
+    pub(super) namespace: Option<(Namespace, Found)>,
     /// The number of the user who acted last.
     author: Option<(UserId, UserNumber)>,
 }
@@ -66,11 +70,24 @@ impl Tenant {
 }
 
 impl<'txn> Change<'txn> {
-    /// Whoever waited for the turn may have been stopped meanwhile: the gate is asked again.
-    pub(super) fn begin<O: Operation>(mut writer: Writer<'txn>, proof: &Proof<'_, O>) -> Result<Self> {
-        let at = proof.turn()?;
+    /// Nobody's turn yet.
+    pub(super) fn open(mut writer: Writer<'txn>) -> Result<Self> {
         let facts = Facts::read(&writer.open_table(META)?)?;
-        Ok(Self { writer, facts, at, has_swept: false, author: None })
+        let at = Timestamp::from_micros(0);
+        Ok(Self { writer, facts, at, has_changed: false, has_swept: false, namespace: None, author: None })
+    }
+
+    pub(super) fn begin<O: Operation>(writer: Writer<'txn>, proof: &Proof<'_, O>) -> Result<Self> {
+        let mut change = Self::open(writer)?;
+        change.take_turn(proof)?;
+        Ok(change)
+    }
+
+    /// Whoever waited for the turn may have been stopped meanwhile: the gate is asked again.
+    pub(super) fn take_turn<O: Operation>(&mut self, proof: &Proof<'_, O>) -> Result<()> {
+        self.at = proof.turn()?;
+        self.has_changed = false;
+        Ok(())
     }
 
     /// Sweeps a little, unless that was its work, and writes the facts; the commit follows.
@@ -88,6 +105,7 @@ impl Change<'_> {
         match &self.author {
             Some((user, number)) if user == proof.user() => Ok(*number),
             _ => {
+                self.has_changed = true;
                 let number = user::find_or_add(&mut self.writer, &mut self.facts, proof.user())?;
                 self.author = Some((proof.user().clone(), number));
                 Ok(number)
@@ -97,6 +115,7 @@ impl Change<'_> {
 
     /// Every changed memory has a sequence of its own.
     pub(super) fn begin_step(&mut self) -> Result<()> {
+        self.has_changed = true;
         self.facts.sequence = self.facts.sequence.checked_add(1).ok_or(Reason::DamagedRecord("sequence"))?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod change;
+pub(crate) mod commit;
 pub(crate) mod cursor;
 pub(crate) mod feed;
 pub(crate) mod filter;

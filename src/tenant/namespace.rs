@@ -259,19 +259,14 @@ fn stored_name(name: &[u8]) -> Result<Namespace> {
 
 /// The namespace of this name in the scope of the user; `None` reads as empty.
 pub(super) fn find(snapshot: &Snapshot, user: &UserId, area: &Area) -> Result<Option<Found>> {
-    match scope_of(&snapshot.users, user, area)? {
-        Some(scope) => find_in(&snapshot.namespaces, scope, area),
-        None => Ok(None),
-    }
-}
-
-/// The tenant's scope, or the user's own; `None` for a user who has written nothing.
-fn scope_of(
-    users: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    user: &UserId,
-    area: &Area,
-) -> Result<Option<u32>> {
-    if area.private { Ok(user::find(users, user)?.map(|UserNumber(number)| number)) } else { Ok(Some(0)) }
+    let scope = if area.private {
+        // A user who has written nothing has no scope yet.
+        let Some(UserNumber(own)) = user::find(&snapshot.users, user)? else { return Ok(None) };
+        own
+    } else {
+        0
+    };
+    find_in(&snapshot.namespaces, scope, area)
 }
 
 fn find_in(
@@ -303,11 +298,23 @@ fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
 impl Change<'_> {
     /// The namespace of this name in the scope of the proof's user.
     pub(super) fn find_namespace<O>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
-        let scope = scope_of(&self.writer.open_table(USERS)?, proof.user(), area)?;
-        match scope {
-            Some(scope) => find_in(&self.writer.open_table(NAMESPACES)?, scope, area),
-            None => Ok(None),
+        let scope = if area.private {
+            let Some(UserNumber(own)) = user::find(&self.writer.open_table(USERS)?, proof.user())? else {
+                return Ok(None);
+            };
+            own
+        } else {
+            0
+        };
+        if let Some((name, found)) = &self.namespace
+            && found.place.scope == scope
+            && *name == area.namespace
+        {
+            return Ok(Some(found.clone()));
         }
+        let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, area)?;
+        self.namespace = found.clone().map(|found| (area.namespace.clone(), found));
+        Ok(found)
     }
 
     /// What a namespace is, or would be if the first put made it.
@@ -343,7 +350,9 @@ impl Change<'_> {
         self.write_namespace(place, name, record)
     }
 
+    /// Forgets the namespace that was found last: it changes.
     fn write_namespace(&mut self, place: Place, name: &Namespace, record: &NamespaceRecord) -> Result<()> {
+        self.namespace = None;
         let key = name_key(place.scope, name);
         let row = codec::encode(record)?;
         self.writer.open_table(NAMESPACES)?.insert(key.as_slice(), row.as_slice())?;
@@ -405,6 +414,7 @@ impl Change<'_> {
     pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Place> {
         let Found { place, .. } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
         self.begin_step()?;
+        self.namespace = None;
         self.facts.give_back_namespace()?;
         self.writer.open_table(NAMESPACES)?.remove(name_key(place.scope, &area.namespace).as_slice())?;
         self.writer.open_table(NAMESPACE_NUMBERS)?.remove(place.namespace)?;

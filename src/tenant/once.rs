@@ -113,22 +113,30 @@ impl Tenant {
     pub(super) fn change_once<O: Operation, R: Keep>(
         &self,
         proof: &Proof<'_, O>,
-        once: Option<(&Once, Fingerprint)>,
+        once: Option<&(Once, Fingerprint)>,
         work: impl FnOnce(&mut Change<'_>) -> Result<R>,
     ) -> Result<R> {
-        let Some((once, fingerprint)) = once else { return self.change(proof, work) };
-        self.change(proof, |change| {
-            if let Some(outcome) = change.outcome(proof, once, fingerprint)? {
-                return R::again(outcome).ok_or_else(|| Reason::IdempotencyKeyReused.into());
-            }
-            let answer = work(change)?;
-            change.keep_outcome(proof, once, fingerprint, answer.keep())?;
-            Ok(answer)
-        })
+        self.change(proof, |change| change.once(proof, once, work))
     }
 }
 
 impl Change<'_> {
+    /// Does the work, unless it was done under this key before; then it gives the answer of that time.
+    pub(super) fn once<O, R: Keep>(
+        &mut self,
+        proof: &Proof<'_, O>,
+        once: Option<&(Once, Fingerprint)>,
+        work: impl FnOnce(&mut Self) -> Result<R>,
+    ) -> Result<R> {
+        let Some((once, fingerprint)) = once else { return work(self) };
+        if let Some(outcome) = self.outcome(proof, once, *fingerprint)? {
+            return R::again(outcome).ok_or_else(|| Reason::IdempotencyKeyReused.into());
+        }
+        let answer = work(self)?;
+        self.keep_outcome(proof, once, *fingerprint, answer.keep())?;
+        Ok(answer)
+    }
+
     /// What this key's change answered, if it was done; otherwise makes sure that an outcome can be kept.
     pub(super) fn outcome<O>(
         &mut self,

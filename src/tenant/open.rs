@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use super::commit::{Commits, commits};
 use super::place::Place;
 use super::snapshot::Snapshot;
 use super::usage::Facts;
@@ -45,6 +46,7 @@ pub(crate) struct Tenant {
     pub(super) database: Database<Snapshot>,
     pub(super) cursor_key: Secret<64>,
     pub(super) users: UserNames,
+    pub(super) commits: Commits,
     spaces: Mutex<HashMap<Place, SharedSpace>>,
 }
 
@@ -74,7 +76,7 @@ impl Tenant {
             }
             Ok(())
         })?;
-        Ok(Self { database, cursor_key, users: UserNames::default(), spaces: Mutex::default() })
+        Ok(Self { database, cursor_key, users: UserNames::default(), commits: commits(), spaces: Mutex::default() })
     }
 
     pub(super) fn space(&self, place: Place) -> SharedSpace {

@@ -45,24 +45,12 @@ impl<'txn> Steps<'txn> {
         let outcome = shielded(|| step(&mut self.change));
         match &outcome {
             Ok(_) => (self.changes, self.bytes) = (changes, bytes),
-            Err(error) if is_refusal(error) => {}
+            // Such an error comes before the step's first write.
+            Err(error) if error.is_refusal() => {}
             Err(error) => self.failed = Some(error.clone()),
         }
         outcome
     }
-}
-
-/// Such an error comes before the step's first write.
-fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::InvalidInput
-            | ErrorKind::Unauthenticated
-            | ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::Limit
-            | ErrorKind::RetryLater
-    )
 }
 
 impl Tenant {

@@ -88,13 +88,14 @@ impl Tenant {
         &self,
         proof: &Proof<'_, Write>,
         area: &Area,
-        once: Option<(&Once, Fingerprint)>,
+        once: Option<(Once, Fingerprint)>,
         batch: Batch,
     ) -> Result<Vec<PutOutcome>> {
         if batch.0.is_empty() {
             return Ok(Vec::new());
         }
-        self.change_once(proof, once, |change| change.put_batch(proof, area, batch))
+        let (area, bytes) = (area.clone(), batch.bytes());
+        self.change_shared(proof, once, bytes, move |change, proof| change.put_batch(proof, &area, &batch))
     }
 
     /// Deletes a memory.
@@ -111,7 +112,8 @@ impl Tenant {
     ) -> Result<()> {
         check_key(key)?;
         let once = asked_once(once, || fingerprint("delete", area, &(key, expected_version)))?;
-        self.change_once(proof, once, |change| change.delete(proof, area, key, expected_version))
+        let (area, key) = (area.clone(), key.to_owned());
+        self.change_shared(proof, once, 0, move |change, proof| change.delete(proof, &area, &key, expected_version))
     }
 
     /// Deletes the oldest 10,000 selected memories, or all if they are fewer.
@@ -124,7 +126,7 @@ impl Tenant {
     ) -> Result<Deleted> {
         selection.check()?;
         let once = asked_once(once, || fingerprint("delete where", area, selection))?;
-        self.change_once(proof, once, |change| change.delete_where(proof, area, selection))
+        self.change_once(proof, once.as_ref(), |change| change.delete_where(proof, area, selection))
     }
 
     /// Applies a JSON merge patch (RFC 7396) to a memory's content and leaves the rest of it as it is.
@@ -138,20 +140,28 @@ impl Tenant {
         once: Option<&Once>,
         patch: &Patch,
     ) -> Result<PutOutcome> {
-        patch.check()?;
+        let bytes = patch.check()?;
         let once = asked_once(once, || fingerprint("patch", area, &patch.request()))?;
-        let outcomes = self.change_once(proof, once, |change| Ok(vec![change.patch(proof, area, patch)?]))?;
+        let (area, patch) = (area.clone(), patch.clone());
+        let outcomes = self.change_shared(proof, once, bytes, move |change, proof| {
+            change.patch(proof, &area, &patch).map(|outcome| vec![outcome])
+        })?;
         // One patch gives one outcome.
         outcomes.into_iter().next().ok_or_else(|| Reason::DamagedRecord("patch outcome").into())
     }
 }
 
 impl Change<'_> {
-    pub(crate) fn put_batch(&mut self, proof: &Proof<'_, Write>, area: &Area, batch: Batch) -> Result<Vec<PutOutcome>> {
-        batch.0.into_iter().map(|draft| self.put(proof, area, draft)).collect()
+    pub(crate) fn put_batch(
+        &mut self,
+        proof: &Proof<'_, Write>,
+        area: &Area,
+        batch: &Batch,
+    ) -> Result<Vec<PutOutcome>> {
+        batch.0.iter().map(|draft| self.put(proof, area, draft)).collect()
     }
 
-    fn put(&mut self, proof: &Proof<'_, Write>, area: &Area, draft: Draft) -> Result<PutOutcome> {
+    fn put(&mut self, proof: &Proof<'_, Write>, area: &Area, draft: &Draft) -> Result<PutOutcome> {
         let found = self.find_namespace(proof, area)?;
         let mut record = self.record_or_default(found.as_ref());
         let (vector, shapes) = match &draft.vector {
@@ -197,10 +207,10 @@ impl Change<'_> {
         self.begin_step()?;
         let stored = StoredMemory {
             id,
-            key: draft.key,
-            text: draft.text,
-            content: draft.content,
-            metadata: draft.metadata,
+            key: draft.key.clone(),
+            text: draft.text.clone(),
+            content: draft.content.clone(),
+            metadata: draft.metadata.clone(),
             has_vector: vector.is_some(),
             author: author.0,
             created_at: before.as_ref().map_or(self.at, |before| before.created_at),
@@ -310,9 +320,9 @@ impl Change<'_> {
 fn asked_once(
     once: Option<&Once>,
     fingerprint: impl FnOnce() -> Result<Fingerprint>,
-) -> Result<Option<(&Once, Fingerprint)>> {
+) -> Result<Option<(Once, Fingerprint)>> {
     match once {
-        Some(once) => Ok(Some((once, fingerprint()?))),
+        Some(once) => Ok(Some((once.clone(), fingerprint()?))),
         None => Ok(None),
     }
 }
