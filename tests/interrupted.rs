@@ -447,7 +447,8 @@ fn reads_inside_do_not_wait_for_a_thread_that_met_a_fault() {
             let context = format!("steps follow: {steps_follow}");
             let error = answer.unwrap_err();
             assert!(is_passing(&error), "{context}: {error}");
-            assert!(step.is_err() == steps_follow, "{context}: {step:?}");
+            // A step that finds what it needs in memory does not notice yet; the commit does.
+            assert!(step.as_ref().err().is_none_or(is_passing), "{context}: {step:?}");
             let rows = TENANTS.map(|tenant| rows_of(tenant, ROWS));
             for (tenant, rows) in TENANTS.into_iter().zip(&rows) {
                 all_well(&world, tenant, rows, &context);
