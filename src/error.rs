@@ -111,6 +111,10 @@ pub enum Reason {
     IdempotencyKeyReused,
     /// Too many changes of this tenant wait already, or too large ones.
     Busy,
+    /// All that is open is in use, and there is no room for one tenant more.
+    NoRoom,
+    /// Closing a file failed. What was acknowledged is durable; the next opening repairs the file.
+    CloseFailed,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
     /// The feed does not reach back to this position any more: begin again.
@@ -197,7 +201,7 @@ impl Error {
             | Reason::FeedGone
             | Reason::Aborted
             | Reason::Version { .. } => ErrorKind::Conflict,
-            Reason::EmbedderUnavailable | Reason::Busy => ErrorKind::RetryLater,
+            Reason::EmbedderUnavailable | Reason::Busy | Reason::NoRoom => ErrorKind::RetryLater,
             Reason::TenantSuspended
             | Reason::Quarantined
             | Reason::InUse
@@ -205,6 +209,7 @@ impl Error {
             | Reason::DiskFull
             | Reason::Io(_)
             | Reason::EmbedderFaulty(_)
+            | Reason::CloseFailed
             | Reason::Randomness => ErrorKind::Unavailable,
             Reason::CommitUnknown => ErrorKind::OutcomeUnknown,
             Reason::DamagedPage
@@ -311,6 +316,8 @@ impl fmt::Display for Error {
             Reason::NamespaceExists => f.write_str("a namespace of this name exists"),
             Reason::IdempotencyKeyReused => f.write_str("the idempotency key was used for another request"),
             Reason::Busy => f.write_str("too many changes of the tenant wait already"),
+            Reason::NoRoom => f.write_str("all open tenants are in use and there is no room for one more"),
+            Reason::CloseFailed => f.write_str("closing a file failed; what was acknowledged is durable"),
             Reason::Aborted => f.write_str("the transaction was given up"),
             Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),

@@ -3,6 +3,8 @@
 //! A limit is checked where input enters, before anything is allocated for it, and the error names the limit
 //! and the value that was refused.
 
+use std::time::Duration;
+
 /// Longest tenant id, in bytes.
 pub const TENANT_ID_BYTES_MAX: usize = 128;
 /// Longest issuer, in bytes.
@@ -122,6 +124,16 @@ pub const ATTESTED_LIFETIME_SECONDS_DEFAULT: u64 = 15 * 60;
 
 /// Default redb cache of one tenant, in bytes.
 pub const TENANT_CACHE_BYTES_DEFAULT: usize = 4 << 20;
+/// Memory of all open tenants together, in bytes, unless the builder says otherwise.
+pub const MEMORY_BYTES_DEFAULT: u64 = 256 << 20;
+/// Smallest memory for open tenants that a builder accepts, in bytes.
+pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Open tenants at a time unless the builder says otherwise; fewer where the system allows fewer open files.
+pub const OPEN_TENANTS_DEFAULT: usize = 1_024;
+/// What an open tenant counts for beside its caches and indexes, in bytes.
+pub const TENANT_BYTES_MIN: u64 = 64 << 10;
+/// How long an operation waits for room when all open tenants are in use.
+pub const ROOM_WAIT_MAX: Duration = Duration::from_secs(1);
 /// redb cache of the catalog, in bytes.
 pub const CATALOG_CACHE_BYTES: usize = 4 << 20;
 /// File size above which commits keep redb's allocator state (`quick_repair`), in bytes: repair after a crash

@@ -1,11 +1,39 @@
 //! Counters and histograms that cost a few nanoseconds to keep and are read as one answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// One bucket for each power of two, in steps of a quarter: a value is known to a fifth.
 const STEPS: usize = 4;
 const BUCKETS: usize = 64 * STEPS;
+
+/// What is counted of one tenant, or of all.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    pub(crate) operations: AtomicU64,
+    pub(crate) opens: Meter,
+    pub(crate) commits: Meter,
+    pub(crate) changes: Meter,
+}
+
+/// The figures of one tenant, beside those of its engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Meters {
+    pub(crate) own: Arc<Activity>,
+    all: Arc<Activity>,
+}
+
+impl Meters {
+    pub(crate) fn new(all: Arc<Activity>) -> Self {
+        Self { own: Arc::default(), all }
+    }
+
+    pub(crate) fn each(&self, count: impl Fn(&Activity)) {
+        count(&self.own);
+        count(&self.all);
+    }
+}
 
 /// Counts values by size.
 #[derive(Debug)]
@@ -15,12 +43,14 @@ pub(crate) struct Meter {
     most: AtomicU64,
 }
 
-impl Meter {
-    pub(crate) fn new() -> Self {
+impl Default for Meter {
+    fn default() -> Self {
         let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
         Self { buckets, sum: AtomicU64::new(0), most: AtomicU64::new(0) }
     }
+}
 
+impl Meter {
     pub(crate) fn count(&self, value: u64) {
         if let Some(bucket) = self.buckets.get(bucket(value)) {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +167,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_close() {
-        let meter = Meter::new();
+        let meter = Meter::default();
         assert_eq!((meter.read().quantile(0.5), meter.read().mean()), (0, 0.0));
         (1..=1_000).for_each(|value| meter.count(value));
         let read = meter.read();

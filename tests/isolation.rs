@@ -151,6 +151,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
+        audit("TenantHandle::stats", |h| print(h.tenant.stats().map(|stats| stats.waiting_changes)),
+                                                                      [Says("0"),           Says("0"),           Says("0"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("key: None"),     ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 8"),  Says("entries: 9"),  Says("entries: 8"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
         read("Memories::iter", |h| print(h.shared.iter(List::new().limit(1)).collect::<Result<Vec<_>>>()),

@@ -652,7 +652,11 @@ fn nothing_succeeds_that_began_after_close_returned() {
     for _ in 0..5 {
         let scene = Scene::new();
         scene.world.provision("acme").unwrap();
-        stop_under_load(&scene.world, || scene.world.engine.close().unwrap(), ErrorKind::Unavailable);
+        stop_under_load(
+            &scene.world,
+            || assert!(scene.world.engine.close().unwrap().is_clean()),
+            ErrorKind::Unavailable,
+        );
         let scene = scene.reopened();
         scene.world.handle("acme", "alice").unwrap().audit().verify().unwrap();
     }

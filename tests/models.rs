@@ -4,8 +4,42 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each model uses its own part")]
 
+/// What those files name of the rest of the engine.
+mod error {
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) enum Reason {
+        NotFound,
+        TenantSuspended,
+        Closed,
+        Io,
+    }
+
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Error(pub(crate) Reason);
+
+    pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+    impl Error {
+        pub(crate) fn not_found() -> Self {
+            Self(Reason::NotFound)
+        }
+    }
+
+    impl From<Reason> for Error {
+        fn from(reason: Reason) -> Self {
+            Self(reason)
+        }
+    }
+}
+mod store {
+    pub(crate) use super::sync;
+}
 #[path = "../src/store/group.rs"]
 mod group;
+#[path = "../src/engine/slot.rs"]
+mod slot;
+#[path = "../src/access/state.rs"]
+mod state;
 #[path = "models/sync.rs"]
 mod sync;
 
@@ -13,10 +47,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use error::{Error, Reason};
 use group::{Full, Group, GroupLimits};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Mutex;
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::{Config, Runner, thread};
+use slot::{Slot, Unopened};
+use state::TenantState;
 
 const SCHEDULES: usize = 10_000;
 
@@ -146,5 +184,140 @@ fn a_lost_leader_strands_nobody() {
             .collect();
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         assert_eq!(group.run(9, 1, |jobs| jobs), Ok(Some(9)));
+    });
+}
+
+/// A file that is open or closed, and notices when it is opened twice or used when it is closed.
+#[derive(Clone, Default)]
+struct File {
+    is_open: Arc<AtomicBool>,
+    opened: Arc<AtomicUsize>,
+    users: Arc<AtomicUsize>,
+}
+
+impl File {
+    fn open(&self) -> Self {
+        thread::yield_now();
+        assert!(!self.is_open.swap(true, Ordering::SeqCst), "opened twice");
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        self.clone()
+    }
+
+    fn use_it(&self) {
+        self.users.fetch_add(1, Ordering::SeqCst);
+        assert!(self.is_open.load(Ordering::SeqCst), "used while it is closed");
+        thread::yield_now();
+        assert!(self.is_open.load(Ordering::SeqCst), "closed while it is used");
+        self.users.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn close(self) {
+        assert_eq!(self.users.load(Ordering::SeqCst), 0, "closed while it is used");
+        thread::yield_now();
+        assert!(self.is_open.swap(false, Ordering::SeqCst), "closed twice");
+    }
+}
+
+#[test]
+fn a_slot_is_opened_once_at_a_time_and_closed_only_while_idle() {
+    check(|| {
+        let (slot, file) = (Arc::new(Slot::new()), File::default());
+        let users: Vec<_> = (0..3)
+            .map(|_| {
+                let (slot, file) = (slot.clone(), file.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let lease = slot.lease(|| Ok(file.open())).unwrap();
+                        // One who has a lease may take another, whoever waits to close.
+                        let again = slot.open_lease().unwrap().expect("open, since there is a lease");
+                        lease.get().unwrap().use_it();
+                        again.get().unwrap().use_it();
+                    }
+                })
+            })
+            .collect();
+        let closer = {
+            let slot = slot.clone();
+            thread::spawn(move || (0..4).filter(|_| slot.close_if_idle(|_| true, File::close).is_some()).count())
+        };
+        users.into_iter().for_each(|user| user.join().unwrap());
+        let closed = closer.join().unwrap();
+        let is_open = file.is_open.load(Ordering::SeqCst);
+        assert_eq!(file.opened.load(Ordering::SeqCst), closed + usize::from(is_open));
+    });
+}
+
+#[test]
+fn those_who_wait_for_an_opening_share_its_failure() {
+    let shared = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = shared.clone();
+    check(move || {
+        let (slot, attempts) = (Arc::new(Slot::<File>::new()), Arc::new(AtomicUsize::new(0)));
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                let (slot, attempts) = (slot.clone(), attempts.clone());
+                thread::spawn(move || {
+                    let refused = slot.lease(|| {
+                        attempts.fetch_add(1, Ordering::SeqCst);
+                        thread::yield_now();
+                        Err(Reason::Io.into())
+                    });
+                    assert!(matches!(refused, Err(Unopened::Failed(Error(Reason::Io)))));
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        let attempts = attempts.load(Ordering::SeqCst);
+        assert!((1..=3).contains(&attempts));
+        seen.fetch_or(attempts < 3, std::sync::atomic::Ordering::Relaxed);
+        // The next one tries again.
+        let file = File::default();
+        assert!(slot.lease(|| Ok(file.open())).is_ok());
+    });
+    assert!(shared.load(std::sync::atomic::Ordering::Relaxed), "every caller opened for itself");
+}
+
+/// The gate, a lease, the gate again when the turn comes: against a suspension and a purge.
+#[test]
+fn nothing_that_began_after_a_revocation_succeeds() {
+    check(|| {
+        let (slot, state, file) = (Arc::new(Slot::new()), TenantState::active(), File::default());
+        let (suspended, purged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let turn = Arc::new(Mutex::new(0_u32));
+        let writers: Vec<_> = (0..3)
+            .map(|_| {
+                let (slot, state, file, turn) = (slot.clone(), state.clone(), file.clone(), turn.clone());
+                let (suspended, purged) = (suspended.clone(), purged.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let too_late = suspended.load(Ordering::SeqCst) || purged.load(Ordering::SeqCst);
+                        let write = || {
+                            state.check()?;
+                            let lease = slot.lease(|| Ok(file.open())).map_err(|_| Error(Reason::Closed))?;
+                            lease.get().unwrap().use_it();
+                            let mut turn = turn.lock().unwrap();
+                            state.check()?;
+                            *turn += 1;
+                            Ok::<(), Error>(())
+                        };
+                        assert!(!(too_late && write().is_ok()), "it began after the revocation had returned");
+                    }
+                })
+            })
+            .collect();
+        state.set_suspended(true);
+        suspended.store(true, Ordering::SeqCst);
+        state.end();
+        slot.end(File::close);
+        purged.store(true, Ordering::SeqCst);
+        let written = *turn.lock().unwrap();
+        assert!(!file.is_open.load(Ordering::SeqCst), "the file is closed when the purge goes on to destroy it");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert_eq!(*turn.lock().unwrap(), written, "nothing is written after the purge");
+        assert!(!file.is_open.load(Ordering::SeqCst));
+        assert!(matches!(slot.open_lease(), Err(Unopened::Ended)));
+        // A tenant that is gone is not resumed.
+        state.set_suspended(false);
+        assert_eq!(state.check(), Err(Error::not_found()));
     });
 }

@@ -1,3 +1,4 @@
 //! Who may do what: the gate that every operation passes.
 
 pub(crate) mod gate;
+pub(crate) mod state;

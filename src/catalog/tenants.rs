@@ -99,7 +99,7 @@ impl Catalog {
     }
 
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        Ok(Self { database: Database::open(spec)? })
+        Ok(Self { database: Database::open(spec, false)? })
     }
 
     pub(crate) fn clock_floor(&self) -> Result<Timestamp> {
@@ -272,8 +272,8 @@ impl Catalog {
         })
     }
 
-    pub(crate) fn close(&self) {
-        self.database.close();
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.database.close().failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }
     }
 }
 

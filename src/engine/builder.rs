@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::Engine;
+use super::pool::PoolLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Result};
 use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
 use crate::index::embedder::Embedder;
-use crate::limits::TENANT_CACHE_BYTES_DEFAULT;
+use crate::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, TENANT_CACHE_BYTES_DEFAULT};
 use crate::store::file::{Disk, SystemDisk};
 
 /// The state of an [`EngineBuilder`] that has no root key yet. It has no `open`.
@@ -53,6 +54,8 @@ pub struct Ready(RootKey);
 ///     .operator_verifier(operators)
 ///     .embedder(Arc::new(HashingEmbedder::new(256)?))
 ///     .tenant_cache_bytes(1 << 20)
+///     .memory_bytes(64 << 20)
+///     .open_tenants_max(500)
 ///     .clock(Arc::new(SystemClock))
 ///     .danger()
 ///     .disk(Arc::new(MemoryDisk::new()))
@@ -87,6 +90,7 @@ pub(super) struct Options {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) plaintext: bool,
     pub(super) embedders: Vec<Arc<dyn Embedder>>,
+    pub(super) pool: PoolLimits,
 }
 
 impl EngineBuilder<NeedsRootKey> {
@@ -100,6 +104,11 @@ impl EngineBuilder<NeedsRootKey> {
             clock: Arc::new(SystemClock),
             plaintext: false,
             embedders: Vec::new(),
+            pool: PoolLimits {
+                tenants: open_tenants_default(),
+                bytes: MEMORY_BYTES_DEFAULT,
+                tenant_index_bytes: MEMORY_BYTES_DEFAULT / 2,
+            },
         };
         Self { state: NeedsRootKey(()), options }
     }
@@ -139,6 +148,24 @@ impl<State> EngineBuilder<State> {
         self
     }
 
+    /// Memory of all open tenants together, in bytes; 256 MiB by default, at least 1 MiB. Tenants that have not been used
+    /// for longest, and cost least to have back, are closed when it is used up. One tenant's vector indexes may take half
+    /// of it; a question to a namespace beyond that reads every vector from the file.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.options.pool.bytes = bytes;
+        self.options.pool.tenant_index_bytes = bytes / 2;
+        self
+    }
+
+    /// Most tenants that are open at a time, each with a file descriptor; 1,024 by default, or half as many files as the
+    /// system lets the process open, if that is less.
+    #[must_use]
+    pub fn open_tenants_max(mut self, tenants: usize) -> Self {
+        self.options.pool.tenants = tenants;
+        self
+    }
+
     /// Embeds texts, and questions that are texts, in namespaces of its model. One for each model.
     #[must_use]
     pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
@@ -172,8 +199,26 @@ impl EngineBuilder<Ready> {
     /// wrote it; `InvalidInput` when verifiers or embedders contradict each other. Nothing is changed by a refusal.
     pub fn open(self) -> Result<(Engine, Authority)> {
         check_verifiers(&self.options.verifiers, self.options.operator_verifier.as_ref())?;
+        if self.options.pool.tenants == 0 {
+            return Err(Error::invalid("open tenants", "at least one must be allowed"));
+        }
+        if self.options.pool.bytes < MEMORY_BYTES_MIN {
+            return Err(Error::invalid("memory", "must be at least 1 MiB"));
+        }
         Engine::open(self.options, &self.state.0)
     }
+}
+
+/// Half of what the system allows: the application has files of its own.
+fn open_tenants_default() -> usize {
+    #[cfg(unix)]
+    {
+        let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let half = allowed.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX));
+        OPEN_TENANTS_DEFAULT.min(half).max(1)
+    }
+    #[cfg(not(unix))]
+    OPEN_TENANTS_DEFAULT
 }
 
 /// One verifier for each issuer, and operators apart from tenants.

@@ -9,13 +9,14 @@ use parking_lot::{Mutex, RwLock};
 use super::builder::{EngineBuilder, NeedsRootKey, Options};
 use super::operator::Operator;
 use super::pool::Pool;
+use super::stats::EngineStats;
 use crate::catalog::tenants::Catalog;
 use crate::clock::EngineClock;
 use crate::crypto::engine_key::{self, EngineKey};
 use crate::crypto::page::PageScope;
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Reason, Result};
-use crate::id::EngineId;
+use crate::id::{EngineId, TenantId};
 use crate::identity::authority::Authority;
 use crate::identity::jwt::{JwtVerifier, unverified_issuer};
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
@@ -60,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) key: EngineKey,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<EngineClock>,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) plaintext: bool,
     pub(crate) tenant_cache_bytes: usize,
     /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
@@ -135,7 +136,7 @@ impl Engine {
             key,
             catalog,
             clock,
-            pool: Pool::default(),
+            pool: Pool::new(options.pool),
             plaintext: format.plaintext,
             tenant_cache_bytes: options.tenant_cache_bytes,
             lifecycle: RwLock::new(()),
@@ -146,6 +147,7 @@ impl Engine {
             lock: Mutex::new(Some(lock)),
         }));
         engine.0.sweep()?;
+        engine.0.pool.start_keeper();
         Ok((engine, authority))
     }
 
@@ -200,44 +202,90 @@ impl Engine {
         Operator::new(self.0.clone(), operator.clone())
     }
 
-    /// Closes every tenant and the catalog, after running operations have ended. Live handles then answer
-    /// `Unavailable`. Dropping the last clone and handle does the same.
+    /// What the engine holds and has done since it was opened.
+    ///
+    /// ```
+    /// let (engine, _) = watertight::Engine::in_memory()?;
+    /// let stats = engine.stats();
+    /// assert_eq!((stats.open_tenants, stats.hit_rate()), (0, 1.0));
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        self.0.pool.stats()
+    }
+
+    /// Closes every tenant and the catalog, after running operations have ended, and tells what failed on the way: what
+    /// was acknowledged is durable all the same. Live handles then answer `Unavailable`. Dropping the last clone and
+    /// handle does the same.
     ///
     /// # Errors
-    /// `InvalidInput` inside a transaction, whose end it would wait for; nothing is closed then. The clock's floor could
-    /// not be stored; everything is closed all the same.
-    pub fn close(&self) -> Result<()> {
+    /// `InvalidInput` inside a transaction, whose end it would wait for; nothing is closed then.
+    pub fn close(&self) -> Result<CloseReport> {
         self.0.close()
     }
 }
 
+/// How an engine closed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Tenants that were open.
+    pub tenants: usize,
+    /// Tenants whose files did not close well. The next opening repairs them.
+    pub failed: Vec<(TenantId, Error)>,
+    /// What failed of the engine's own files: the catalog, the clock's floor, the lock.
+    pub engine: Option<Error>,
+}
+
+impl CloseReport {
+    /// Whether nothing failed.
+    ///
+    /// ```
+    /// let (engine, _) = watertight::Engine::in_memory()?;
+    /// assert!(engine.close()?.is_clean());
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_empty() && self.engine.is_none()
+    }
+}
+
 impl Inner {
-    fn close(&self) -> Result<()> {
+    fn close(&self) -> Result<CloseReport> {
         if self.pool.is_changing_here() {
             return Err(Error::invalid("close", "a transaction of a tenant is under way in this thread"));
         }
+        let mut report = CloseReport::default();
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
-        let Some(lock) = held.take() else { return Ok(()) };
-        let (slots, stored) = {
+        let Some(lock) = held.take() else { return Ok(report) };
+        let (slots, own) = {
             let _no_step_under_way = self.steps.write();
             // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
             let _exclusive = self.lifecycle.write();
             let slots = self.pool.stop_all();
             let stored = self.clock.close();
-            self.catalog.close();
-            (slots, stored)
+            (slots, stored.and(self.catalog.close()))
         };
         // What still runs may ask the engine for something; it is refused, and must not wait for us in turn.
-        slots.iter().for_each(|slot| slot.end());
-        stored.and(lock.unlock().map_err(Error::from))
+        for slot in slots {
+            let Some(outcome) = self.pool.end(&slot) else { continue };
+            report.tenants += 1;
+            report.failed.extend(outcome.err().map(|error| (slot.tenant.clone(), error)));
+        }
+        report.engine = own.and(lock.unlock().map_err(Error::from)).err();
+        Ok(report)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(kind = ?error.kind(), "closing the engine");
+        match self.close() {
+            Ok(report) if report.is_clean() => {}
+            Ok(report) => tracing::warn!(?report, "closing the engine"),
+            Err(error) => tracing::warn!(kind = ?error.kind(), "closing the engine"),
         }
     }
 }

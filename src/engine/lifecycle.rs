@@ -9,16 +9,19 @@ use std::sync::Arc;
 use parking_lot::RwLockReadGuard;
 
 use super::core::Inner;
+use super::pool::{TenantLease, TenantSlot};
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
+use crate::clock::Timestamp;
 use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
 use crate::error::{Error, Reason, Result};
-use crate::id::{Incarnation, TenantId};
+use crate::id::{Epoch, Incarnation, TenantId};
+use crate::meter::Meters;
 use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{
     directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
 };
-use crate::tenant::open::{Owner, Tenant};
+use crate::tenant::open::{Opening, Owner, Tenant};
 
 impl Inner {
     pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, mut record: TenantRecord) -> Result<TenantRecord> {
@@ -85,13 +88,14 @@ impl Inner {
             let record = self.settle(tenant, self.catalog.begin_purge(act, tenant, only), |record| {
                 record.status == TenantStatus::Purging
             })?;
-            let slot = self.pool.slot(record.incarnation);
+            let slot = self.pool.slot(tenant, record.incarnation, record.epoch);
             slot.state.end();
             (record, slot)
         };
         // Whoever purges at the same time waits, and then finds the files gone and the row with them.
         let _alone = slot.purge.lock();
-        slot.end();
+        // It is destroyed: how its file closes does not matter.
+        let _ = self.pool.end(&slot);
         self.destroy_files(&record)?;
         let _exclusive = self.lifecycle.write();
         self.catalog.finish_removal(act, tenant, record.incarnation)?;
@@ -136,7 +140,8 @@ impl Inner {
             // An older catalog that was put back may call a tenant half-made that has long been in service: files
             // that are complete are never destroyed here.
             TenantStatus::Provisioning if self.files_complete(record)? => {
-                self.open_tenant(record)?.close();
+                let meters = Meters::new(self.pool.activity.clone());
+                self.open_tenant(record.incarnation, record.epoch, false, meters)?.close();
                 return self.catalog.finish_provision(tenant, record.incarnation);
             }
             TenantStatus::Provisioning | TenantStatus::Purging => {}
@@ -154,15 +159,22 @@ impl Inner {
             && file_exists(&*self.disk, &self.layout.tenant_data(record.incarnation, record.epoch))?)
     }
 
-    /// Opens a tenant's file with its own key.
-    pub(crate) fn open_tenant(&self, record: &TenantRecord) -> Result<Tenant> {
-        let path = self.layout.tenant_key(record.incarnation, record.epoch);
-        self.check_directories(record.incarnation)?;
+    /// The open tenant of a slot, opened with its own key if it is not open.
+    pub(crate) fn lease<'a>(&'a self, slot: &'a Arc<TenantSlot>, at: Timestamp) -> Result<TenantLease<'a>> {
+        self.pool.lease(slot, at, |sync_failed| {
+            self.open_tenant(slot.incarnation, slot.epoch, sync_failed, slot.meters.clone())
+        })
+    }
+
+    fn open_tenant(&self, incarnation: Incarnation, epoch: Epoch, sync_failed: bool, meters: Meters) -> Result<Tenant> {
+        let path = self.layout.tenant_key(incarnation, epoch);
+        self.check_directories(incarnation)?;
         let file =
             read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
-        let key = TenantKey::unwrap(&file, &self.key, record.incarnation, record.epoch)?;
-        let owner = Owner::new(self.id, record.incarnation, record.epoch);
-        Tenant::open(self.tenant_spec(record, &key), &owner, key.cursors())
+        let key = TenantKey::unwrap(&file, &self.key, incarnation, epoch)?;
+        let spec = self.tenant_spec(incarnation, epoch, &key);
+        let opening = Opening { spec, sync_failed, cursor_key: key.cursors(), meters, room: self.pool.room() };
+        Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 
     /// Opening a file refuses a link in its last name only; these are the names before it. Gives whether the
@@ -184,7 +196,7 @@ impl Inner {
         let key = TenantKey::generate(incarnation, epoch)?;
         write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
         let owner = Owner::new(self.id, incarnation, epoch);
-        Tenant::create(&self.tenant_spec(record, &key), &owner)
+        Tenant::create(&self.tenant_spec(incarnation, epoch, &key), &owner)
     }
 
     /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work
@@ -211,11 +223,11 @@ impl Inner {
         Ok(())
     }
 
-    fn tenant_spec(&self, record: &TenantRecord, key: &TenantKey) -> FileSpec {
-        let scope = PageScope::tenant(self.id, record.incarnation, record.epoch);
+    fn tenant_spec(&self, incarnation: Incarnation, epoch: Epoch, key: &TenantKey) -> FileSpec {
+        let scope = PageScope::tenant(self.id, incarnation, epoch);
         FileSpec {
             disk: self.disk.clone(),
-            path: self.layout.tenant_data(record.incarnation, record.epoch),
+            path: self.layout.tenant_data(incarnation, epoch),
             sealing: (!self.plaintext).then(|| (Arc::new(key.pages()), scope)),
             cache_bytes: self.tenant_cache_bytes,
             always_quick_repair: false,

@@ -2,6 +2,9 @@
 
 pub(crate) mod builder;
 pub(crate) mod core;
+mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod operator;
 pub(crate) mod pool;
+pub(crate) mod slot;
+pub(crate) mod stats;

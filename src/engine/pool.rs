@@ -1,95 +1,410 @@
-//! Tenants that are open in this process, one slot for each incarnation.
+//! Tenants that are open in this process: which ones, for how much memory, and which of them go when there is no room.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::access::gate::TenantState;
+use super::keeper::Keeper;
+use super::slot::{Lease, Slot, Unopened};
+use super::stats::EngineStats;
+use crate::access::state::TenantState;
+use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::Incarnation;
-use crate::tenant::open::Tenant;
+use crate::id::{Epoch, Incarnation, TenantId};
+use crate::limits::{ROOM_WAIT_MAX, TENANT_BYTES_MIN};
+use crate::meter::{Activity, Meters};
+use crate::tenant::open::{Room, Tenant};
 
-/// One incarnation: its live state, and its file once somebody needed it.
+/// How much may be open at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolLimits {
+    /// Each open tenant has one file descriptor.
+    pub(crate) tenants: usize,
+    pub(crate) bytes: u64,
+    /// Of those, for the indexes of one tenant.
+    pub(crate) tenant_index_bytes: u64,
+}
+
+/// One incarnation: its live state, and its file while somebody needs it.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct TenantSlot {
+    pub(crate) tenant: TenantId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) epoch: Epoch,
     pub(crate) state: Arc<TenantState>,
     /// Held by whoever destroys the tenant's files.
     pub(crate) purge: Mutex<()>,
-    file: Mutex<File>,
-}
-
-#[derive(Debug)]
-enum File {
-    Closed,
-    Open(Arc<Tenant>),
-    /// Purged, or the engine is closed: it is not opened again.
-    Ended,
-}
-
-impl Slot {
-    /// The open tenant, opened by the first who asks while others of this tenant, and only they, wait.
-    pub(crate) fn open(&self, open: impl FnOnce() -> Result<Tenant>) -> Result<Arc<Tenant>> {
-        let mut file = self.file.lock();
-        match &*file {
-            File::Open(tenant) => return Ok(tenant.clone()),
-            File::Ended => return Err(self.state.check().err().unwrap_or(Error::from(Reason::Closed))),
-            File::Closed => {}
-        }
-        let tenant = Arc::new(open()?);
-        *file = File::Open(tenant.clone());
-        Ok(tenant)
-    }
-
-    /// Whether this thread is inside a transaction of the tenant.
-    pub(crate) fn is_changing_here(&self) -> bool {
-        matches!(&*self.file.lock(), File::Open(tenant) if tenant.is_changing_here())
-    }
-
-    /// Closes the file after its running operations have ended. It is not opened again.
-    pub(crate) fn end(&self) {
-        let before = std::mem::replace(&mut *self.file.lock(), File::Ended);
-        if let File::Open(tenant) = before {
-            tenant.close();
-        }
-    }
+    pub(crate) meters: Meters,
+    file: Slot<Tenant>,
+    /// When it was last used, and when its memory was last counted, in microseconds of the engine's clock.
+    used_at: AtomicU64,
+    counted_at: AtomicU64,
+    /// What it counts for in the pool.
+    bytes: AtomicU64,
+    /// A sync failed when it was closed: the next opening must not believe the system's cache.
+    sync_failed: AtomicBool,
 }
 
 /// All slots of an engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
-    slots: Mutex<HashMap<Incarnation, Arc<Slot>>>,
+    limits: PoolLimits,
+    slots: Mutex<Slots>,
+    /// Memory of all open tenants, by their last count.
+    bytes: AtomicU64,
+    keeper: Keeper,
+    pub(crate) activity: Arc<Activity>,
+    opens: AtomicU64,
+    evictions: AtomicU64,
+    /// Operations of slots that are not known any more.
+    retired_operations: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Slots {
+    known: HashMap<Incarnation, Arc<TenantSlot>>,
+    /// Those that are open or being opened.
+    open: HashMap<Incarnation, Arc<TenantSlot>>,
+    /// When so many are known, those that nobody holds are let go.
+    prune_at: usize,
+}
+
+/// Counted again after this long, if it is in use.
+const COUNT_AGAIN_MICROS: u64 = 1_000;
+/// Known slots below which nobody looks for idle ones.
+const PRUNE_MIN: usize = 1_024;
+
 impl Pool {
-    /// The slot of an incarnation that is in service.
-    pub(crate) fn slot(&self, incarnation: Incarnation) -> Arc<Slot> {
-        let new = || {
-            let (state, purge, file) = (TenantState::active(), Mutex::new(()), Mutex::new(File::Closed));
-            Arc::new(Slot { state, purge, file })
-        };
-        self.slots.lock().entry(incarnation).or_insert_with(new).clone()
+    pub(crate) fn new(limits: PoolLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            slots: Mutex::new(Slots { prune_at: PRUNE_MIN, ..Slots::default() }),
+            bytes: AtomicU64::new(0),
+            keeper: Keeper::default(),
+            activity: Arc::default(),
+            opens: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+            retired_operations: AtomicU64::new(0),
+        })
     }
 
-    /// The slot of an incarnation, if anybody asked for it since the engine opened.
-    pub(crate) fn known(&self, incarnation: Incarnation) -> Option<Arc<Slot>> {
-        self.slots.lock().get(&incarnation).cloned()
+    /// The slot of an incarnation that is in service.
+    pub(crate) fn slot(&self, tenant: &TenantId, incarnation: Incarnation, epoch: Epoch) -> Arc<TenantSlot> {
+        let mut slots = self.slots.lock();
+        if let Some(slot) = slots.known.get(&incarnation) {
+            return slot.clone();
+        }
+        if slots.known.len() >= slots.prune_at {
+            // Nobody but this map can give out a slot that it alone holds.
+            let retired = &self.retired_operations;
+            slots.known.retain(|_, slot| {
+                let held = Arc::strong_count(slot) > 1;
+                if !held {
+                    retired.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                held
+            });
+            slots.prune_at = slots.known.len().saturating_mul(2).max(PRUNE_MIN);
+        }
+        let slot = Arc::new(TenantSlot {
+            tenant: tenant.clone(),
+            incarnation,
+            epoch,
+            state: TenantState::active(),
+            purge: Mutex::new(()),
+            meters: Meters::new(self.activity.clone()),
+            file: Slot::new(),
+            used_at: AtomicU64::new(0),
+            counted_at: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            sync_failed: AtomicBool::new(false),
+        });
+        slots.known.insert(incarnation, slot.clone());
+        slot
+    }
+
+    /// The slot of an incarnation, if anybody holds it or it is open.
+    pub(crate) fn known(&self, incarnation: Incarnation) -> Option<Arc<TenantSlot>> {
+        self.slots.lock().known.get(&incarnation).cloned()
     }
 
     pub(crate) fn forget(&self, incarnation: Incarnation) {
-        self.slots.lock().remove(&incarnation);
+        if let Some(slot) = self.slots.lock().known.remove(&incarnation) {
+            self.retired_operations.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The open tenant of a slot; `open` opens its file, and is told whether its last sync failed.
+    ///
+    /// # Errors
+    /// What `open` answers; `RetryLater` when there is no room for one more and nobody makes any in time.
+    pub(crate) fn lease<'a>(
+        self: &'a Arc<Self>,
+        slot: &'a Arc<TenantSlot>,
+        at: Timestamp,
+        open: impl Fn(bool) -> Result<Tenant>,
+    ) -> Result<TenantLease<'a>> {
+        slot.used_at.store(at.as_micros(), Ordering::Relaxed);
+        let lease = slot.file.lease(|| {
+            self.take_room(slot)?;
+            let began = Instant::now();
+            let opened = open(slot.sync_failed.load(Ordering::Acquire));
+            if opened.is_err() {
+                self.give_back(slot);
+                return opened;
+            }
+            slot.sync_failed.store(false, Ordering::Release);
+            slot.counted_at.store(0, Ordering::Relaxed);
+            self.opens.fetch_add(1, Ordering::Relaxed);
+            slot.meters.each(|activity| activity.opens.time(began.elapsed()));
+            opened
+        });
+        match lease {
+            Ok(lease) => Ok(TenantLease { lease: Some(lease), pool: self, slot, at }),
+            Err(Unopened::Failed(error)) => Err(error),
+            Err(Unopened::Ended) => Err(slot.state.check().err().unwrap_or(Error::from(Reason::Closed))),
+        }
+    }
+
+    /// Waits for room for one more open tenant and takes it.
+    fn take_room(&self, slot: &Arc<TenantSlot>) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            {
+                let mut slots = self.slots.lock();
+                let fits = slots.open.len() < self.limits.tenants
+                    && self.bytes.load(Ordering::Relaxed).saturating_add(TENANT_BYTES_MIN) <= self.limits.bytes;
+                // One tenant at a time is served whatever the budget.
+                if fits || slots.open.is_empty() {
+                    slots.open.insert(slot.incarnation, slot.clone());
+                    drop(slots);
+                    self.count(slot, TENANT_BYTES_MIN);
+                    break;
+                }
+            }
+            if self.evict_one() {
+                continue;
+            }
+            // All that is open is in use.
+            if began.elapsed() >= ROOM_WAIT_MAX {
+                return Err(Error::from(Reason::NoRoom).after(ROOM_WAIT_MAX));
+            }
+            thread::sleep(Duration::from_micros(500));
+        }
+        self.call_keeper();
+        Ok(())
+    }
+
+    fn give_back(&self, slot: &TenantSlot) {
+        self.slots.lock().open.remove(&slot.incarnation);
+        self.count(slot, 0);
+    }
+
+    /// Sets what a slot counts for.
+    fn count(&self, slot: &TenantSlot, bytes: u64) {
+        let before = slot.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes >= before {
+            self.bytes.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the tenant that can be spared most, if any is idle.
+    fn evict_one(&self) -> bool {
+        let open: Vec<_> = self.slots.lock().open.values().cloned().collect();
+        let newest = open.iter().map(|slot| slot.used_at.load(Ordering::Relaxed)).max().unwrap_or(0);
+        let mut candidates: Vec<_> = open.into_iter().map(|slot| (slot.spare(newest), slot)).collect();
+        candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        candidates.iter().any(|(_, slot)| self.close_if_idle(slot))
+    }
+
+    fn close_if_idle(&self, slot: &TenantSlot) -> bool {
+        // A file that failed stays with what is known of it.
+        let healthy = |tenant: &Tenant| tenant.is_healthy();
+        // Its room is given back before anybody can open it again and take some for it.
+        let closed = slot.file.close_if_idle(healthy, |tenant| {
+            let outcome = slot.closed(&tenant);
+            drop(tenant);
+            self.give_back(slot);
+            outcome
+        });
+        if let Some(outcome) = closed {
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = outcome {
+                tracing::warn!(tenant = %slot.tenant, reason = %error, "closing an idle tenant failed");
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Whether some of the room is about to be used up, in which case the keeper makes more before anybody waits.
+    fn is_crowded(&self) -> bool {
+        let tenants = self.slots.lock().open.len();
+        let most = self.limits.tenants;
+        tenants > most - most / 16 || self.bytes.load(Ordering::Relaxed) > self.limits.bytes / 16 * 15
+    }
+
+    /// Closes idle tenants until there is some room to spare.
+    pub(super) fn relieve(&self) {
+        loop {
+            let tenants = self.slots.lock().open.len();
+            let most = self.limits.tenants;
+            let enough = tenants <= most - most / 8 && self.bytes.load(Ordering::Relaxed) <= self.limits.bytes / 8 * 7;
+            if enough || self.keeper.is_stopped() || !self.evict_one() {
+                return;
+            }
+        }
+    }
+
+    fn call_keeper(&self) {
+        if self.is_crowded() {
+            self.keeper.call();
+        }
+    }
+
+    /// Starts the thread that closes idle tenants. Without it those who need room make it themselves.
+    pub(crate) fn start_keeper(self: &Arc<Self>) {
+        let pool = Arc::downgrade(self);
+        self.keeper.start(move || {
+            pool.upgrade().is_some_and(|pool| {
+                pool.relieve();
+                true
+            })
+        });
     }
 
     /// Whether this thread is inside a transaction of any tenant.
     pub(crate) fn is_changing_here(&self) -> bool {
-        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
+        let slots: Vec<_> = self.slots.lock().open.values().cloned().collect();
         slots.iter().any(|slot| slot.is_changing_here())
     }
 
     /// Stops the handles of all tenants for good and gives the slots, of which the files are still open.
-    pub(crate) fn stop_all(&self) -> Vec<Arc<Slot>> {
-        let slots: Vec<_> = self.slots.lock().drain().map(|(_, slot)| slot).collect();
+    pub(crate) fn stop_all(&self) -> Vec<Arc<TenantSlot>> {
+        self.keeper.stop();
+        let mut slots = self.slots.lock();
+        slots.open.clear();
+        let slots: Vec<_> = slots.known.drain().map(|(_, slot)| slot).collect();
         slots.iter().for_each(|slot| slot.state.close());
         slots
+    }
+
+    /// Closes a slot for good, after its running operations have ended. `None` when it was not open.
+    pub(crate) fn end(&self, slot: &TenantSlot) -> Option<Result<()>> {
+        let outcome = slot.file.end(|tenant| slot.closed(&tenant));
+        self.give_back(slot);
+        outcome
+    }
+
+    pub(crate) fn stats(&self) -> EngineStats {
+        // Each tenant counts its own: a counter that all share would be a place where they meet.
+        let (open_tenants, operations) = {
+            let slots = self.slots.lock();
+            let own = slots.known.values().map(|slot| slot.meters.own.operations.load(Ordering::Relaxed));
+            (slots.open.len(), own.sum::<u64>())
+        };
+        EngineStats {
+            open_tenants,
+            open_tenants_max: self.limits.tenants,
+            memory_bytes: self.bytes.load(Ordering::Relaxed),
+            memory_bytes_max: self.limits.bytes,
+            operations: operations.saturating_add(self.retired_operations.load(Ordering::Relaxed)),
+            opens: self.opens.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
+            open_micros: self.activity.opens.read(),
+            commit_micros: self.activity.commits.read(),
+            commit_changes: self.activity.changes.read(),
+        }
+    }
+
+    /// Memory for an index, which other tenants may have to make room for.
+    pub(crate) fn room(self: &Arc<Self>) -> Arc<dyn Room> {
+        Arc::new(PoolRoom { pool: Arc::downgrade(self), tenant_index_bytes: self.limits.tenant_index_bytes })
+    }
+}
+
+impl TenantSlot {
+    /// How well it can be spared: the longer it has not been used the better, and the less it costs to have it back.
+    fn spare(&self, newest: u64) -> f64 {
+        let idle = newest.saturating_sub(self.used_at.load(Ordering::Relaxed)) as f64;
+        let cost = match self.file.open_lease() {
+            Ok(Some(lease)) => lease.get().map_or(0, Tenant::reopening_cost),
+            _ => 0,
+        };
+        (idle + 1.0) / (1.0 + f64::from(cost))
+    }
+
+    fn closed(&self, tenant: &Tenant) -> Result<()> {
+        let outcome = tenant.close();
+        self.sync_failed.store(outcome.sync_failed, Ordering::Release);
+        if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }
+    }
+
+    /// Whether this thread is inside a transaction of the tenant.
+    pub(crate) fn is_changing_here(&self) -> bool {
+        matches!(self.file.open_lease(), Ok(Some(lease)) if lease.get().is_some_and(Tenant::is_changing_here))
+    }
+}
+
+/// Keeps a tenant open for one operation.
+pub(crate) struct TenantLease<'a> {
+    lease: Option<Lease<'a, Tenant>>,
+    pool: &'a Arc<Pool>,
+    slot: &'a Arc<TenantSlot>,
+    at: Timestamp,
+}
+
+impl TenantLease<'_> {
+    pub(crate) fn tenant(&self) -> Result<&Tenant> {
+        self.lease.as_ref().and_then(Lease::get).ok_or_else(|| Reason::Closed.into())
+    }
+}
+
+impl Drop for TenantLease<'_> {
+    fn drop(&mut self) {
+        self.slot.meters.own.operations.fetch_add(1, Ordering::Relaxed);
+        let at = self.at.as_micros();
+        let counted = self.slot.counted_at.load(Ordering::Relaxed);
+        let due = at.saturating_sub(counted) > COUNT_AGAIN_MICROS || counted == 0;
+        let bytes = self.tenant().ok().filter(|_| due).map(Tenant::bytes);
+        if let Some(bytes) = bytes {
+            self.slot.counted_at.store(at, Ordering::Relaxed);
+            self.pool.count(self.slot, bytes);
+        }
+        self.lease = None;
+        if bytes.is_some() {
+            self.pool.call_keeper();
+            // The keeper may be behind: nobody leaves the pool far above its budget.
+            let most = self.pool.limits.bytes + self.pool.limits.bytes / 64;
+            while self.pool.bytes.load(Ordering::Relaxed) > most && self.pool.evict_one() {}
+        }
+    }
+}
+
+/// What a tenant knows of the pool.
+#[derive(Debug)]
+struct PoolRoom {
+    pool: Weak<Pool>,
+    tenant_index_bytes: u64,
+}
+
+impl Room for PoolRoom {
+    fn has_room(&self, held: u64, more: u64) -> bool {
+        let Some(pool) = self.pool.upgrade() else { return false };
+        if held.saturating_add(more) > self.tenant_index_bytes {
+            return false;
+        }
+        while pool.bytes.load(Ordering::Relaxed).saturating_add(more) > pool.limits.bytes {
+            if !pool.evict_one() {
+                return false;
+            }
+        }
+        true
     }
 }

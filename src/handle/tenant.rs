@@ -9,6 +9,7 @@ use super::transaction::Transaction;
 use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
+use crate::engine::pool::TenantSlot;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
@@ -16,7 +17,7 @@ use crate::identity::verified::VerifiedIdentity;
 use crate::index::embedder::Embedders;
 use crate::tenant::namespace::NamespaceInfo;
 use crate::tenant::once::Once;
-use crate::tenant::open::Tenant;
+use crate::tenant::open::{Tenant, TenantStats};
 use crate::tenant::place::Area;
 use crate::tenant::sweep::Swept;
 use crate::tenant::usage::Usage;
@@ -51,7 +52,7 @@ pub struct TenantHandle(Arc<Access>);
 /// What every small handle of a tenant shares.
 pub(super) struct Access {
     gate: Arc<Gate>,
-    tenant: Arc<Tenant>,
+    slot: Arc<TenantSlot>,
     /// Keeps the engine, and with it the lock of the directory, for as long as a handle lives.
     engine: Arc<Inner>,
 }
@@ -60,7 +61,8 @@ impl Access {
     /// Every operation goes through here: the gate first, then the work with the proof.
     pub(super) fn run<O: Operation, R>(&self, work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>) -> Result<R> {
         let proof = self.gate.pass::<O>()?;
-        let result = work(&self.tenant, &proof);
+        let lease = self.engine.lease(&self.slot, proof.at())?;
+        let result = work(lease.tenant()?, &proof);
         match result {
             // The file was closed under the operation: say what the gate says now, if it has something to say.
             Err(error) if *error.reason() == Reason::Closed => Err(self.gate.pass::<O>().err().unwrap_or(error)),
@@ -84,7 +86,7 @@ impl Access {
 
     /// Whether both are of one incarnation of one tenant.
     pub(super) fn is_same_tenant(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.tenant, &other.tenant)
+        Arc::ptr_eq(&self.slot, &other.slot)
     }
 
     pub(super) fn embedders(&self) -> &Embedders {
@@ -122,13 +124,14 @@ impl Engine {
             let _stable = engine.lifecycle.read();
             let record = engine.catalog.tenant(identity.tenant())?.ok_or_else(Error::not_found)?;
             check_admission(&record, identity)?;
-            let slot = engine.pool.slot(record.incarnation);
+            let slot = engine.pool.slot(identity.tenant(), record.incarnation, record.epoch);
             (record, slot)
         };
-        let tenant = slot.open(|| engine.open_tenant(&record))?;
+        // A file that cannot be opened is told here, not at the first operation.
+        drop(engine.lease(&slot, engine.clock.now())?);
         let is_owner = record.owners.contains(identity.user());
         let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), engine.clock.clone());
-        Ok(TenantHandle(Arc::new(Access { gate, tenant, engine: engine.clone() })))
+        Ok(TenantHandle(Arc::new(Access { gate, slot, engine: engine.clone() })))
     }
 }
 
@@ -306,6 +309,29 @@ impl TenantHandle {
     /// `NotFound` without the scope; the gate's errors.
     pub fn usage(&self) -> Result<Usage> {
         self.0.run::<Admin, _>(|tenant, proof| tenant.usage(proof))
+    }
+
+    /// What the open tenant takes and has done. Needs the scope `admin`: to others the figures would tell what users do.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.memories("notes")?.put(Memory::new("k"))?;
+    /// let stats = tenant.stats()?;
+    /// assert_eq!((stats.commit_micros.count(), stats.waiting_changes), (1, 0));
+    ///
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.stats().unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; the gate's errors.
+    pub fn stats(&self) -> Result<TenantStats> {
+        self.0.run::<Admin, _>(|tenant, proof| Ok(tenant.stats(proof)))
     }
 
     /// The tenant's audit trail. Reading it needs the scope `admin`.

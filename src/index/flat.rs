@@ -50,6 +50,17 @@ impl Flat {
         self.rows.len()
     }
 
+    /// Memory that it takes, about: a place in the map is key, value and a byte, in a table that is three quarters full.
+    pub(crate) fn bytes(&self) -> u64 {
+        let (components, rows) = (self.components.capacity() * 4, self.rows.capacity() * 8);
+        (components + rows + self.places.capacity() * 23) as u64
+    }
+
+    /// What so many rows would take.
+    pub(crate) fn bytes_for(rows: u64, dimensions: u32) -> u64 {
+        rows.saturating_mul(u64::from(dimensions) * 4 + 32)
+    }
+
     /// Adds a row or replaces its vector. The caller has checked the dimension.
     pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
         debug_assert_eq!(vector.components().len(), self.dimensions);
@@ -81,23 +92,43 @@ impl Flat {
 
     /// The `top` nearest rows of at least this score, nearest first.
     pub(crate) fn search(&self, query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
-        // The worst of the kept candidates is the greatest in their order, so it is the heap's top.
-        let mut kept = BinaryHeap::with_capacity(top.min(self.rows.len()).saturating_add(1));
+        let mut nearest = Nearest::new(top.min(self.rows.len()));
         for (row, components) in self.rows.iter().zip(self.components.chunks_exact(self.dimensions)) {
             let score = self.metric.score(query, components);
-            if score < minimum {
-                continue;
-            }
-            let candidate = Candidate { row: *row, score };
-            if kept.len() < top {
-                kept.push(candidate);
-            } else if let Some(mut worst) = kept.peek_mut()
-                && candidate < *worst
-            {
-                *worst = candidate;
+            if score >= minimum {
+                nearest.add(Candidate { row: *row, score });
             }
         }
-        kept.into_sorted_vec()
+        nearest.into_sorted()
+    }
+}
+
+/// The nearest of those that were added, at most so many.
+#[derive(Debug)]
+pub(crate) struct Nearest {
+    top: usize,
+    /// The worst of those that are kept is the greatest in their order, so it is the heap's top.
+    kept: BinaryHeap<Candidate>,
+}
+
+impl Nearest {
+    pub(crate) fn new(top: usize) -> Self {
+        Self { top, kept: BinaryHeap::new() }
+    }
+
+    pub(crate) fn add(&mut self, candidate: Candidate) {
+        if self.kept.len() < self.top {
+            self.kept.push(candidate);
+        } else if let Some(mut worst) = self.kept.peek_mut()
+            && candidate < *worst
+        {
+            *worst = candidate;
+        }
+    }
+
+    /// Nearest first.
+    pub(crate) fn into_sorted(self) -> Vec<Candidate> {
+        self.kept.into_sorted_vec()
     }
 }
 

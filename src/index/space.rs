@@ -3,7 +3,6 @@
 //! A space never decides what exists: the tenant's file does. It records through which sequence of the file it has
 //! been brought, and is moved on from the namespace's changes before it answers.
 
-use super::effort::Effort;
 use super::flat::{Candidate, Flat};
 use super::metric::Metric;
 use super::vector::Vector;
@@ -32,6 +31,11 @@ impl Space {
         self.tier.len()
     }
 
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tier.bytes()
+    }
+
     pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
         self.tier.put(row, vector);
     }
@@ -43,11 +47,6 @@ impl Space {
     /// All changes through this sequence have been applied.
     pub(crate) fn advance(&mut self, through: u64) {
         self.through = through;
-    }
-
-    /// Whether it finds the nearest of all under this effort.
-    pub(crate) fn is_exact(&self, _effort: Effort) -> bool {
-        true
     }
 
     /// The `top` nearest rows of at least this score, nearest first, ties by row.

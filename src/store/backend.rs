@@ -40,6 +40,9 @@ pub(crate) struct PageFile(Arc<Inner>);
 struct Inner {
     file: Box<dyn DiskFile>,
     sealing: Sealing,
+    pages_read: AtomicU64,
+    pages_written: AtomicU64,
+    syncs: AtomicU64,
     /// Something was written that is not synced yet.
     unsynced: AtomicBool,
     /// A write failed on which the next sync depends. redb gives the instance up, and closing it must not write what
@@ -91,6 +94,14 @@ struct Header {
 enum Copy {
     First,
     Second,
+}
+
+/// What has passed between redb and a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) pages_read: u64,
+    pub(crate) pages_written: u64,
+    pub(crate) syncs: u64,
 }
 
 impl Copy {
@@ -185,7 +196,9 @@ impl PageFile {
 
     fn over(file: Box<dyn DiskFile>, sealing: Sealing) -> Self {
         let [unsynced, write_failed, sync_failed] = [(); 3].map(|()| AtomicBool::new(false));
-        Self(Arc::new(Inner { file, sealing, unsynced, write_failed, sync_failed }))
+        let [pages_read, pages_written, syncs] = [(); 3].map(|()| AtomicU64::new(0));
+        let inner = Inner { file, sealing, pages_read, pages_written, syncs, unsynced, write_failed, sync_failed };
+        Self(Arc::new(inner))
     }
 
     /// From here on writes reach the file: first, with a sync, those that were kept in memory.
@@ -218,6 +231,15 @@ impl PageFile {
         }
     }
 
+    /// What has passed between redb and the file since it was opened.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            pages_read: self.0.pages_read.load(Ordering::Relaxed),
+            pages_written: self.0.pages_written.load(Ordering::Relaxed),
+            syncs: self.0.syncs.load(Ordering::Relaxed),
+        }
+    }
+
     /// Whether data pages are held back. Right after opening they are what a repair has written.
     pub(crate) fn holds_pages(&self) -> bool {
         matches!(&self.0.sealing, Sealing::Sealed(sealed) if sealed.held_count.load(Ordering::Acquire) > 0)
@@ -234,6 +256,11 @@ impl PageFile {
     /// Whether a sync of this file failed since it was opened.
     pub(crate) fn sync_failed(&self) -> bool {
         self.0.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// Whether a write or a sync of this file failed since it was opened.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.check_usable().is_err()
     }
 
     /// Writes the committed header over the older copy, without a sync: it reaches the device with the next one.
@@ -356,6 +383,7 @@ impl Inner {
         if !self.unsynced.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         self.file.sync().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))
     }
 }
@@ -413,6 +441,7 @@ impl StorageBackend for PageFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.pages_read.fetch_add((out.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
         let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.file.read_at(offset, out) };
         let end = sealed.check_range(offset, out.len())?;
         if end <= PAGE {
@@ -473,6 +502,7 @@ impl StorageBackend for PageFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.check_usable()?;
+        self.0.pages_written.fetch_add((data.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
         let Sealing::Sealed(sealed) = &self.0.sealing else { return self.0.write_at(offset, data) };
         let end = sealed.check_range(offset, data.len())?;
         if end <= PAGE {

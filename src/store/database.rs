@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use redb::{ReadTransaction, Table, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, StorageBackend, Table, TableDefinition, WriteTransaction};
 
-use super::backend::PageFile;
+use super::backend::{PageFile, Traffic};
 use super::directory::{file_exists, publish, temporary};
 use super::fault::{ends_instance, from_io};
 use super::file::Disk;
-use crate::crypto::page::{PageCipher, PageScope};
+use crate::crypto::page::{PAGE_BYTES, PageCipher, PageScope};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Reason, Result};
 use crate::limits::QUICK_REPAIR_ABOVE_BYTES;
@@ -47,6 +47,24 @@ impl Writer<'_> {
     ) -> Result<Table<'_, K, &'static [u8]>> {
         Ok(self.0.open_table(definition)?)
     }
+}
+
+/// How a file closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closing {
+    /// Not everything could be written. What was acknowledged is durable all the same.
+    pub(crate) failed: bool,
+    /// A sync failed: what the system's cache shows may not be on the device.
+    pub(crate) sync_failed: bool,
+}
+
+/// What an open file takes and does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FileFigures {
+    pub(crate) cache_bytes: u64,
+    pub(crate) held_bytes: u64,
+    pub(crate) traffic: Traffic,
+    pub(crate) is_armed: bool,
 }
 
 /// Where a file is and how it is opened.
@@ -123,9 +141,10 @@ impl<T: Tables> Database<T> {
         made
     }
 
-    /// Opens a file that must exist: an empty or missing one is an error, never a new database.
-    pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        let live = Live::open(&spec, &Cell::new(false))?;
+    /// Opens a file that must exist: an empty or missing one is an error, never a new database. `sync_failed`: as its last
+    /// closing said.
+    pub(crate) fn open(spec: FileSpec, sync_failed: bool) -> Result<Self> {
+        let live = Live::open(&spec, &Cell::new(sync_failed))?;
         let state = RwLock::new(State::Open(live));
         Ok(Self { spec, writer: Mutex::new(()), writing: AtomicU64::new(0), state })
     }
@@ -169,10 +188,39 @@ impl<T: Tables> Database<T> {
     }
 
     /// Closes the file after running operations have ended; later ones answer `Closed`.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self) -> Closing {
         let _one_at_a_time = self.writer.lock();
         let before = std::mem::replace(&mut *self.state.write(), State::Closed);
-        drop_shielded(before);
+        match before {
+            State::Open(live) => {
+                let file = live.file.clone();
+                let dropped = drop_shielded(live);
+                Closing { failed: !dropped || file.has_failed(), sync_failed: file.sync_failed() }
+            }
+            State::Ended { sync_failed } => Closing { failed: false, sync_failed },
+            State::Quarantined(_) | State::Closed => Closing { failed: false, sync_failed: false },
+        }
+    }
+
+    /// Whether the file is open and has not failed.
+    pub(crate) fn is_healthy(&self) -> bool {
+        matches!(&*self.state.read_recursive(), State::Open(live) if !live.file.has_failed())
+    }
+
+    /// What the open file takes and does.
+    pub(crate) fn figures(&self) -> FileFigures {
+        let state = self.state.read_recursive();
+        let State::Open(live) = &*state else { return FileFigures::default() };
+        let traffic = live.file.traffic();
+        // redb does not say how full its cache is. It holds no more than there is, than it may, and than has passed.
+        let passed = traffic.pages_read.saturating_add(traffic.pages_written).saturating_mul(PAGE_BYTES as u64);
+        let there = StorageBackend::len(&live.file).unwrap_or(u64::MAX);
+        FileFigures {
+            cache_bytes: passed.min(there).min(self.spec.cache_bytes as u64),
+            held_bytes: live.file.held_bytes() as u64,
+            traffic,
+            is_armed: live.file.is_armed(),
+        }
     }
 
     /// `nested`: inside a transaction of this file, which holds the instance. It must not wait for those who wait for
@@ -344,7 +392,7 @@ fn this_thread() -> u64 {
 }
 
 fn snapshot<T: Tables>(redb: &redb::Database) -> Result<T> {
-    T::open(&redb::ReadableDatabase::begin_read(redb)?)
+    T::open(&redb.begin_read()?)
 }
 
 impl FileSpec {
@@ -375,10 +423,14 @@ pub(crate) fn shielded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
 }
 
 /// After a caught panic redb's locks are poisoned and its destructors can panic again.
-fn drop_shielded<D>(value: D) {
-    if catch_unwind(AssertUnwindSafe(move || drop(value))).is_err() {
+///
+/// Whether it went well.
+fn drop_shielded<D>(value: D) -> bool {
+    let dropped = catch_unwind(AssertUnwindSafe(move || drop(value))).is_ok();
+    if !dropped {
         tracing::warn!("closing a failed file panicked; its lock is released with the file");
     }
+    dropped
 }
 
 impl<T: Tables> Drop for Database<T> {

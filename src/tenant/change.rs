@@ -60,11 +60,13 @@ impl Tenant {
         proof: &Proof<'_, O>,
         work: impl FnOnce(&mut Change<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.database.write(|writer| {
-            let mut change = Change::begin(writer, proof)?;
-            let answer = work(&mut change)?;
-            change.finish()?;
-            Ok(answer)
+        self.measured(1, || {
+            self.database.write(|writer| {
+                let mut change = Change::begin(writer, proof)?;
+                let answer = work(&mut change)?;
+                change.finish()?;
+                Ok(answer)
+            })
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -26,7 +27,9 @@ pub(super) fn commits() -> Commits {
 }
 
 /// One caller's change. It may be run more than once: what an earlier run did was then given up as a whole.
-pub(super) struct Job(Box<dyn FnMut(&mut Change<'_>) -> Result<()> + Send>);
+pub(super) struct Job(Box<Work>);
+
+type Work = dyn FnMut(&mut Change<'_>) -> Result<()> + Send;
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,8 +78,21 @@ impl Tenant {
     fn commit(&self, mut jobs: Vec<Job>) -> Vec<Result<()>> {
         match self.commit_together(&mut jobs) {
             Some(outcomes) => outcomes,
-            None => jobs.iter_mut().map(|job| self.commit_alone(job)).collect(),
+            None => jobs.iter_mut().map(|job| self.measured(1, || self.commit_alone(job))).collect(),
         }
+    }
+
+    /// Counts a transaction that was committed.
+    pub(super) fn measured<R>(&self, changes: usize, commit: impl FnOnce() -> Result<R>) -> Result<R> {
+        let began = Instant::now();
+        let committed = commit();
+        if committed.is_ok() {
+            self.meters.each(|activity| {
+                activity.commits.time(began.elapsed());
+                activity.changes.count(changes as u64);
+            });
+        }
+        committed
     }
 
     fn commit_alone(&self, job: &mut Job) -> Result<()> {
@@ -93,21 +109,25 @@ impl Tenant {
             return None;
         }
         let mut outcomes = Vec::with_capacity(jobs.len());
-        let committed = self.database.write(|writer| {
-            let mut change = Change::open(writer)?;
-            for job in jobs.iter_mut() {
-                match (job.0)(&mut change) {
-                    // A refusal comes before the first write of its job, and the others go on.
-                    Err(error) if change.has_changed || !error.is_refusal() => return Err(error),
-                    outcome => outcomes.push(outcome),
+        let together = jobs.len();
+        let commit = || {
+            self.database.write(|writer| {
+                let mut change = Change::open(writer)?;
+                for job in jobs.iter_mut() {
+                    match (job.0)(&mut change) {
+                        // A refusal comes before the first write of its job, and the others go on.
+                        Err(error) if change.has_changed || !error.is_refusal() => return Err(error),
+                        outcome => outcomes.push(outcome),
+                    }
                 }
-            }
-            if outcomes.iter().all(Result::is_err) {
-                // There is nothing to commit.
-                return Err(Reason::Aborted.into());
-            }
-            change.finish()
-        });
+                if outcomes.iter().all(Result::is_err) {
+                    // There is nothing to commit.
+                    return Err(Reason::Aborted.into());
+                }
+                change.finish()
+            })
+        };
+        let committed = self.measured(together, commit);
         let complete = outcomes.len() == jobs.len();
         match committed {
             Ok(()) => Some(outcomes),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -11,12 +12,15 @@ use super::place::Place;
 use super::snapshot::Snapshot;
 use super::usage::Facts;
 use super::user::UserNames;
+use crate::access::gate::{Admin, Proof};
 use crate::crypto::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{EngineId, Epoch, Incarnation};
 use crate::index::space::Space;
+use crate::limits::TENANT_BYTES_MIN;
+use crate::meter::{Histogram, Meters};
 use crate::store::codec::{self, Record};
-use crate::store::database::{Database, FileSpec, Writer};
+use crate::store::database::{Closing, Database, FileSpec, Writer};
 use crate::store::schema::META;
 
 /// Who the file belongs to. Pages are bound to it already; this keeps plaintext files apart as well.
@@ -47,11 +51,26 @@ pub(crate) struct Tenant {
     pub(super) cursor_key: Secret<64>,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
-    spaces: Mutex<HashMap<Place, SharedSpace>>,
+    pub(super) meters: Meters,
+    room: Arc<dyn Room>,
+    spaces: Mutex<HashMap<Place, Arc<SharedSpace>>>,
+    /// Memory of all spaces.
+    index_bytes: AtomicU64,
+}
+
+/// Whoever has a share in the engine's memory asks here for more.
+pub(crate) trait Room: Send + Sync + std::fmt::Debug {
+    /// Whether a tenant whose indexes hold `held` bytes may hold `more`. Others may be closed for it.
+    fn has_room(&self, held: u64, more: u64) -> bool;
 }
 
 /// A namespace's index; empty until the first recall.
-pub(super) type SharedSpace = Arc<RwLock<Option<Space>>>;
+#[derive(Debug, Default)]
+pub(super) struct SharedSpace {
+    pub(super) space: RwLock<Option<Space>>,
+    /// What it counts for.
+    bytes: AtomicU64,
+}
 
 impl Tenant {
     /// Writes a new, empty tenant file and closes it.
@@ -67,8 +86,9 @@ impl Tenant {
     ///
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
-    pub(crate) fn open(spec: FileSpec, owner: &Owner, cursor_key: Secret<64>) -> Result<Self> {
-        let database = Database::open(spec)?;
+    pub(crate) fn open(opening: Opening, owner: &Owner) -> Result<Self> {
+        let Opening { spec, sync_failed, cursor_key, meters, room } = opening;
+        let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
             if codec::decode::<Owner>(row.value())? != *owner {
@@ -76,16 +96,81 @@ impl Tenant {
             }
             Ok(())
         })?;
-        Ok(Self { database, cursor_key, users: UserNames::default(), commits: commits(), spaces: Mutex::default() })
+        Ok(Self {
+            database,
+            cursor_key,
+            users: UserNames::default(),
+            commits: commits(),
+            meters,
+            room,
+            spaces: Mutex::default(),
+            index_bytes: AtomicU64::new(0),
+        })
     }
 
-    pub(super) fn space(&self, place: Place) -> SharedSpace {
+    pub(super) fn space(&self, place: Place) -> Arc<SharedSpace> {
         self.spaces.lock().entry(place).or_default().clone()
+    }
+
+    /// Counts the memory of a space after it has changed. The caller has write access to it.
+    pub(super) fn count_space(&self, shared: &SharedSpace, space: Option<&Space>) {
+        let now = space.map_or(0, Space::bytes);
+        let before = shared.bytes.swap(now, Ordering::Relaxed);
+        if now >= before {
+            self.index_bytes.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.index_bytes.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is memory for an index of so many bytes.
+    pub(super) fn has_room_for_index(&self, bytes: u64) -> bool {
+        self.room.has_room(self.index_bytes.load(Ordering::Relaxed), bytes)
     }
 
     /// The index of a namespace that is gone goes too.
     pub(super) fn forget_space(&self, place: Place) {
-        self.spaces.lock().remove(&place);
+        if let Some(shared) = self.spaces.lock().remove(&place) {
+            *shared.space.write() = None;
+            self.count_space(&shared, None);
+        }
+    }
+
+    /// Memory that the open tenant takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let file = self.database.figures();
+        TENANT_BYTES_MIN + file.cache_bytes + file.held_bytes + self.index_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be closed and opened again without forgetting a failure.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.database.is_healthy()
+    }
+
+    /// What it costs to close it now and have it back later: a file that was written has to be synced, and each MiB of
+    /// index has to be read again.
+    pub(crate) fn reopening_cost(&self) -> u32 {
+        let index = self.index_bytes.load(Ordering::Relaxed) >> 20;
+        let syncs = if self.database.figures().is_armed { 4 } else { 0 };
+        u32::try_from(index).unwrap_or(u32::MAX).saturating_add(syncs)
+    }
+
+    pub(crate) fn stats(&self, _proof: &Proof<'_, Admin>) -> TenantStats {
+        let file = self.database.figures();
+        let own = &self.meters.own;
+        TenantStats {
+            cache_bytes: file.cache_bytes,
+            held_bytes: file.held_bytes,
+            index_bytes: self.index_bytes.load(Ordering::Relaxed),
+            pages_read: file.traffic.pages_read,
+            pages_written: file.traffic.pages_written,
+            syncs: file.traffic.syncs,
+            waiting_changes: self.commits.waiting(),
+            operations: own.operations.load(Ordering::Relaxed),
+            open_micros: own.opens.read(),
+            commit_micros: own.commits.read(),
+            commit_changes: own.changes.read(),
+        }
     }
 
     /// Whether this thread is inside a transaction of this tenant. It must not wait for its end.
@@ -94,8 +179,47 @@ impl Tenant {
     }
 
     /// Waits for running operations, then closes the file. Later operations answer that it is closed.
-    pub(crate) fn close(&self) {
-        self.database.close();
+    pub(crate) fn close(&self) -> Closing {
         self.spaces.lock().clear();
+        self.database.close()
     }
+}
+
+/// What a tenant is opened with.
+pub(crate) struct Opening {
+    pub(crate) spec: FileSpec,
+    /// As its last closing said.
+    pub(crate) sync_failed: bool,
+    pub(crate) cursor_key: Secret<64>,
+    pub(crate) meters: Meters,
+    pub(crate) room: Arc<dyn Room>,
+}
+
+/// What an open tenant takes and has done. Counters of the file begin anew whenever it is opened; the others when the
+/// engine is, or nobody has held the tenant for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TenantStats {
+    /// Page cache, in bytes, at most.
+    pub cache_bytes: u64,
+    /// Written pages that wait for the next sync, in bytes.
+    pub held_bytes: u64,
+    /// Vector indexes in memory, in bytes.
+    pub index_bytes: u64,
+    /// Pages of 4 KiB read from the file and decrypted, because they were not in the cache.
+    pub pages_read: u64,
+    /// Pages of 4 KiB written.
+    pub pages_written: u64,
+    /// Syncs of the file.
+    pub syncs: u64,
+    /// Changes that wait for their turn.
+    pub waiting_changes: usize,
+    /// Operations of handles.
+    pub operations: u64,
+    /// How long opening the file took, in microseconds.
+    pub open_micros: Histogram,
+    /// How long transactions took, in microseconds.
+    pub commit_micros: Histogram,
+    /// How many changes shared a transaction.
+    pub commit_changes: Histogram,
 }

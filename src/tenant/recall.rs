@@ -6,7 +6,7 @@ use super::change::ChangeRecord;
 use super::feed::{changes_after, changes_kept_from};
 use super::memory::StoredMemory;
 use super::namespace::{Found, KnownPlace};
-use super::open::Tenant;
+use super::open::{SharedSpace, Tenant};
 use super::place::{Area, number_of};
 use super::question::{Explanation, Hit, Recall};
 use super::read::count_answer;
@@ -14,6 +14,7 @@ use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Reason, Result};
 use crate::id::RowId;
+use crate::index::flat::{Candidate, Flat, Nearest};
 use crate::index::metric::Metric;
 use crate::index::space::Space;
 use crate::index::vector::{GivenVector, Vector};
@@ -107,23 +108,61 @@ impl Tenant {
         let shared = self.space(found.place);
         let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {
-            *shared.write() = None;
+            self.drop_space(&shared);
         }
-        let mut guard = shared.read();
+        let mut guard = shared.space.read();
         if guard.as_ref().is_none_or(|space| space.through() < now) {
             drop(guard);
-            let mut space = shared.write();
-            catch_up(&mut space, snapshot, &found, now)?;
+            let mut space = shared.space.write();
+            let is_kept = self.catch_up(&mut space, snapshot, &found, now);
+            self.count_space(&shared, space.as_ref());
+            if !is_kept? {
+                drop(space);
+                let search = |top| search_file(snapshot, &found, &query, top, asked.recall.minimum_score);
+                let hits = self.hits(snapshot, proof, &found, asked, search)?;
+                return Ok(Some(Recalled { hits, comparison }));
+            }
             guard = RwLockWriteGuard::downgrade(space);
         }
         let Some(space) = guard.as_ref().filter(|space| space.through() == now) else { return Ok(None) };
-        let hits = self.hits(snapshot, proof, &found, space, asked, &query);
+        let search = |top| Ok((space.search(&query, top, asked.recall.minimum_score), space.len()));
+        let hits = self.hits(snapshot, proof, &found, asked, search);
         drop(guard);
         if hits.as_ref().is_err_and(|error| matches!(error.reason(), Reason::DamagedRecord(_))) {
             // An index that names what its file does not have is not trusted again.
-            *shared.write() = None;
+            self.drop_space(&shared);
         }
         Ok(Some(Recalled { hits: hits?, comparison }))
+    }
+
+    fn drop_space(&self, shared: &SharedSpace) {
+        *shared.space.write() = None;
+        self.count_space(shared, None);
+    }
+
+    /// Brings an index to the snapshot's sequence: from the changes where they reach back far enough, else from the file.
+    /// Gives whether there is one: without memory for it there is none.
+    fn catch_up(&self, space: &mut Option<Space>, snapshot: &Snapshot, found: &Found, now: u64) -> Result<bool> {
+        let caught_up = match space {
+            Some(space) if space.through() >= now => return Ok(true),
+            Some(space) if space.through() >= changes_kept_from(snapshot, found.place)? => {
+                replay(space, snapshot, found, now)
+            }
+            _ => {
+                *space = None;
+                // At most all vectors of the tenant are this namespace's.
+                let most = Flat::bytes_for(snapshot.facts.usage.vectors, found.record.dimensions);
+                if !self.has_room_for_index(most) {
+                    return Ok(false);
+                }
+                load(snapshot, found, now).map(|loaded| *space = Some(loaded))
+            }
+        };
+        if caught_up.is_err() {
+            // Half-applied changes must not be searched.
+            *space = None;
+        }
+        caught_up.map(|()| true)
     }
 
     /// The records of the nearest rows. Where not all of them are hits, the search widens until enough are.
@@ -132,15 +171,14 @@ impl Tenant {
         snapshot: &Snapshot,
         proof: &Proof<'_, Read>,
         found: &Found,
-        space: &Space,
         asked: &Asked<'_>,
-        query: &Vector,
+        search: impl Fn(usize) -> Result<(Vec<Candidate>, usize)>,
     ) -> Result<Vec<Hit>> {
         let recall = asked.recall;
         let Some(selection) = recall.selection.resolve(&snapshot.users, proof.at())? else { return Ok(Vec::new()) };
         let mut width = if selection.is_all() { recall.top } else { recall.top.saturating_mul(WIDENING) };
         loop {
-            let candidates = space.search(query, width, recall.minimum_score);
+            let (candidates, vectors) = search(width)?;
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
             let (mut authors, mut bytes) = (self.authors(snapshot), 0);
@@ -158,8 +196,8 @@ impl Tenant {
                     rank: hits.len() + 1,
                     metric: found.record.metric,
                     model: found.record.model.clone(),
-                    vectors: space.len(),
-                    exact: space.is_exact(recall.effort),
+                    vectors,
+                    exact: true,
                     passed_over: place - hits.len(),
                 });
                 let stored_bytes = record.value().len();
@@ -177,20 +215,26 @@ impl Tenant {
 /// By how much a search widens each time.
 const WIDENING: usize = 4;
 
-/// Brings an index to the snapshot's sequence: from the changes where they reach back far enough, else from the file.
-fn catch_up(space: &mut Option<Space>, snapshot: &Snapshot, found: &Found, now: u64) -> Result<()> {
-    let caught_up = match space {
-        Some(space) if space.through() >= now => return Ok(()),
-        Some(space) if space.through() >= changes_kept_from(snapshot, found.place)? => {
-            replay(space, snapshot, found, now)
+/// The nearest rows without an index: every vector is read from the file. Gives how many those were as well.
+fn search_file(
+    snapshot: &Snapshot,
+    found: &Found,
+    query: &Vector,
+    top: usize,
+    minimum_score: f32,
+) -> Result<(Vec<Candidate>, usize)> {
+    let (first, last) = found.place.all();
+    let (mut nearest, mut vectors) = (Nearest::new(top), 0);
+    for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
+        let (key, bytes) = entry?;
+        let vector = Vector::from_bytes(bytes.value(), found.record.dimensions)?;
+        let score = found.record.metric.score(query, vector.components());
+        vectors += 1;
+        if score >= minimum_score {
+            nearest.add(Candidate { row: RowId(number_of(key.value())?), score });
         }
-        _ => load(snapshot, found, now).map(|loaded| *space = Some(loaded)),
-    };
-    if caught_up.is_err() {
-        // Half-applied changes must not be searched.
-        *space = None;
     }
-    caught_up
+    Ok((nearest.into_sorted(), vectors))
 }
 
 fn replay(space: &mut Space, snapshot: &Snapshot, found: &Found, now: u64) -> Result<()> {

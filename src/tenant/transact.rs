@@ -65,41 +65,44 @@ impl Tenant {
         work: impl for<'txn> FnOnce(Steps<'txn>) -> (Steps<'txn>, Result<R>),
     ) -> Result<Option<R>> {
         let (mut panic, mut given_up) = (None, None);
-        let outcome = self.database.write(|writer| {
-            let mut change = Change::begin(writer, proof)?;
-            let once = once.map(|once| (once, fingerprint_of("transact")));
-            if let Some((once, fingerprint)) = once
-                && let Some(outcome) = change.outcome(proof, once, fingerprint)?
-            {
-                <()>::again(outcome).ok_or(Reason::IdempotencyKeyReused)?;
-                // Old keys that were let go on the way are counted out.
-                change.finish()?;
-                return Ok(None);
-            }
-            let steps = Steps { change, failed: None, changes: 0, bytes: 0 };
-            let (mut steps, answer) = match catch_unwind(AssertUnwindSafe(|| work(steps))) {
-                Ok(done) => done,
-                Err(payload) => {
-                    panic = Some(payload);
-                    return Err(Reason::Aborted.into());
+        let transaction = || {
+            self.database.write(|writer| {
+                let mut change = Change::begin(writer, proof)?;
+                let once = once.map(|once| (once, fingerprint_of("transact")));
+                if let Some((once, fingerprint)) = once
+                    && let Some(outcome) = change.outcome(proof, once, fingerprint)?
+                {
+                    <()>::again(outcome).ok_or(Reason::IdempotencyKeyReused)?;
+                    // Old keys that were let go on the way are counted out.
+                    change.finish()?;
+                    return Ok(None);
                 }
-            };
-            if let Some(failed) = steps.failed {
-                return Err(failed);
-            }
-            // What the code answers is its own affair, and nothing that has happened to this file.
-            let answer = answer.map_err(|error| {
-                given_up = Some(error);
-                Reason::Aborted
-            })?;
-            if let Some((once, fingerprint)) = once {
-                steps.change.keep_outcome(proof, once, fingerprint, ().keep())?;
-            }
-            // The code may have taken its time.
-            proof.turn()?;
-            steps.change.finish()?;
-            Ok(Some(answer))
-        });
+                let steps = Steps { change, failed: None, changes: 0, bytes: 0 };
+                let (mut steps, answer) = match catch_unwind(AssertUnwindSafe(|| work(steps))) {
+                    Ok(done) => done,
+                    Err(payload) => {
+                        panic = Some(payload);
+                        return Err(Reason::Aborted.into());
+                    }
+                };
+                if let Some(failed) = steps.failed {
+                    return Err(failed);
+                }
+                // What the code answers is its own affair, and nothing that has happened to this file.
+                let answer = answer.map_err(|error| {
+                    given_up = Some(error);
+                    Reason::Aborted
+                })?;
+                if let Some((once, fingerprint)) = once {
+                    steps.change.keep_outcome(proof, once, fingerprint, ().keep())?;
+                }
+                // The code may have taken its time.
+                proof.turn()?;
+                steps.change.finish()?;
+                Ok(Some(answer))
+            })
+        };
+        let outcome = self.measured(1, transaction);
         if let Some(payload) = panic {
             resume_unwind(payload);
         }

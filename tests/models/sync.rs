@@ -2,9 +2,11 @@
 //! another thread run.
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::time::Duration;
 
 pub(crate) use shuttle::sync::MutexGuard;
+pub(crate) use shuttle::sync::atomic::{AtomicU8, AtomicU64};
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
@@ -43,6 +45,63 @@ impl Condvar {
 
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// Counts its readers, who never queue behind a writer. The value has a lock of its own, which is always free when it is
+/// asked: the checker decides at the count.
+#[derive(Debug, Default)]
+pub(crate) struct SharedLock<T> {
+    readers: Mutex<usize>,
+    left: Condvar,
+    value: parking_lot::RwLock<T>,
+}
+
+impl<T> SharedLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { readers: Mutex::new(0), left: Condvar::new(), value: parking_lot::RwLock::new(value) }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        *self.readers.lock() += 1;
+        RwLockReadGuard { lock: self, value: Some(self.value.read_recursive()) }
+    }
+
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut readers = self.readers.lock();
+        while *readers > 0 {
+            readers = self.left.wait(readers);
+        }
+        change(&mut self.value.write())
+    }
+
+    pub(crate) fn try_change<R>(&self, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let readers = self.readers.lock();
+        (*readers == 0).then(|| change(&mut self.value.write()))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RwLockReadGuard<'a, T> {
+    lock: &'a SharedLock<T>,
+    /// `Some` until it is dropped.
+    value: Option<parking_lot::RwLockReadGuard<'a, T>>,
+}
+
+impl<T> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_deref().unwrap()
+    }
+}
+
+impl<T> Drop for RwLockReadGuard<'_, T> {
+    fn drop(&mut self) {
+        // Before another task may find that nobody reads.
+        self.value = None;
+        *self.lock.readers.lock() -= 1;
+        self.lock.left.notify_all();
     }
 }
 
