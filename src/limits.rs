@@ -122,6 +122,23 @@ pub const ATTESTED_LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Life of an attested identity when the caller names none, in seconds.
 pub const ATTESTED_LIFETIME_SECONDS_DEFAULT: u64 = 15 * 60;
 
+/// Largest secret of a credential, in bytes.
+pub const CREDENTIAL_BYTES_MAX: usize = 64 << 10;
+/// Longest name of a credential, in bytes.
+pub const CREDENTIAL_NAME_BYTES_MAX: usize = 64;
+/// Most metadata texts of a credential.
+pub const CREDENTIAL_METADATA_FIELDS_MAX: usize = 16;
+/// Longest metadata text of a credential, in bytes.
+pub const CREDENTIAL_METADATA_TEXT_BYTES_MAX: usize = 1_024;
+/// Most credentials of one user at one tenant.
+pub const CREDENTIALS_MAX: usize = 1_000;
+/// How long a rotation may keep the secret before.
+pub const CREDENTIAL_OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Longest template, before and after its credentials are filled in, in bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+/// Most expressions of one template, or of all variables of one environment.
+pub const TEMPLATE_EXPRESSIONS_MAX: usize = 256;
+
 /// Default redb cache of one tenant, in bytes.
 pub const TENANT_CACHE_BYTES_DEFAULT: usize = 4 << 20;
 /// Memory of all open tenants together, in bytes, unless the builder says otherwise.

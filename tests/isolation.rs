@@ -9,14 +9,15 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Audit, Error, ErrorKind, Issuer, List, Memories, Memory, NamespaceSettings, NamespaceUpdate, Patch, Recall, Result,
-    Scopes, Selection, TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, VerifiedIdentity,
-    recall_across,
+    Audit, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory, NamespaceSettings,
+    NamespaceUpdate, Patch, Recall, Result, Scopes, Selection, TenantHandle, TenantId, TenantSpec, TestClock,
+    Timestamp, Transaction, VerifiedIdentity, recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -26,12 +27,14 @@ struct Hands {
     shared: Memories,
     private: Memories,
     audit: Audit,
+    credentials: Credentials,
 }
 
 impl Hands {
     fn new(tenant: TenantHandle) -> Result<Self> {
-        let (shared, private, audit) = (tenant.memories("notes")?, tenant.private("notes")?, tenant.audit());
-        Ok(Self { tenant, shared, private, audit })
+        let (shared, private) = (tenant.memories("notes")?, tenant.private("notes")?);
+        let (audit, credentials) = (tenant.audit(), tenant.credentials());
+        Ok(Self { tenant, shared, private, audit, credentials })
     }
 }
 
@@ -112,6 +115,13 @@ fn new_patch(key: &str) -> Patch {
     Patch::new(key, serde_json::json!({"new": true}))
 }
 
+/// Longer than any identity lasts.
+const LONG: Duration = Duration::from_secs(20 * 24 * 3_600);
+
+fn text(secret: &[u8]) -> String {
+    String::from_utf8_lossy(secret).into_owned()
+}
+
 /// The answer of a transaction of one step.
 fn within<R>(hands: &Hands, work: impl FnOnce(&Transaction<'_>) -> Result<R>) -> Result<R> {
     hands.tenant.transact(work)
@@ -154,7 +164,7 @@ fn table() -> Vec<Row> {
         audit("TenantHandle::stats", |h| print(h.tenant.stats().map(|stats| stats.waiting_changes)),
                                                                       [Says("0"),           Says("0"),           Says("0"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("key: None"),     ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
-        audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 8"),  Says("entries: 9"),  Says("entries: 8"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
+        audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 12"), Says("entries: 13"), Says("entries: 12"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
         read("Memories::iter", |h| print(h.shared.iter(List::new().limit(1)).collect::<Result<Vec<_>>>()),
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("Listing::next", |h| print(h.private.iter(List::new()).next().transpose()),
@@ -229,6 +239,27 @@ fn table() -> Vec<Row> {
                                                                       [ABSENT,              Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete", Scopes::DELETE, |h| print(h.private.delete("only alice")),
                                                                       [Says("()"),          Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        read("Credentials::list", |h| print(h.credentials.list()),    [Says("ONLY_ALICE"),  Says("ONLY_ALICE"),  Says("TOKEN"),         ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        change("Credentials::put", Scopes::WRITE, |h| print(h.credentials.put("TOKEN", &Credential::new("new"))),
+                                                                      [Says("2"),           Says("2"),           Says("2"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("1"), STOPPED]),
+        change("Credentials::rotate", Scopes::WRITE, |h| print(h.credentials.rotate("ONLY_ALICE", &Credential::new("new"), LONG)),
+                                                                      [Says("3"),           Says("3"),           ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::confirm", Scopes::WRITE, |h| print(h.credentials.confirm("ONLY_ALICE")),
+                                                                      [Says("true"),        Says("true"),        ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::with_secret", Scopes::READ, |h| print(h.credentials.with_secret("TOKEN", text)),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::with_secret", Scopes::READ, |h| print(h.credentials.with_secret("ONLY_ALICE", text)),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::with_previous", Scopes::READ, |h| print(h.credentials.with_previous("ONLY_ALICE", text)),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::resolve", Scopes::READ, |h| print(h.credentials.resolve("<${{ user.credentials.ONLY_ALICE }}>").map(|text| text.expose().to_owned())),
+                                                                      [Says("<acme alice"), Says("<zoo alice"),  ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::resolve", Scopes::READ, |h| print(h.credentials.resolve("nothing").map(|text| text.expose().to_owned())),
+                                                                      [Says("nothing"),     Says("nothing"),     Says("nothing"),       ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("nothing"), STOPPED]),
+        change("Credentials::resolve_env", Scopes::READ, |h| print(h.credentials.resolve_env([("A", "${{ user.credentials.TOKEN }}")]).map(|all| all["A"].expose().to_owned())),
+                                                                      [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Credentials::delete", Scopes::DELETE, |h| print(h.credentials.delete("ONLY_ALICE")),
+                                                                      [Says("()"),          Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
     ]
 }
 
@@ -240,11 +271,13 @@ fn handles_are_send_sync_and_owned() {
     moves::<TenantHandle>();
     moves::<Memories>();
     moves::<Audit>();
+    moves::<Credentials>();
     moves::<VerifiedIdentity>();
 }
 
 /// Public methods of the handles that need no row, and why.
-const NO_OPERATION: [(&str, &str); 12] = [
+const NO_OPERATION: [(&str, &str); 13] = [
+    ("TenantHandle::credentials", "only names the credentials"),
     ("Transaction::memories", "only names a namespace, which need not exist"),
     ("Transaction::private", "only names a namespace, which need not exist"),
     ("Transaction::abort", "gives an error and does nothing"),
@@ -290,6 +323,11 @@ impl Scene {
         put(&alice.shared, "shared", only_zoo);
         put(&alice.private, "alice", &["k", "l", "only alice"]);
         put(&bob.private, "bob", &["k", "l"]);
+        let secret = |whose: &str| Credential::new(format!("{tenant} {whose}"));
+        alice.credentials.put("TOKEN", &secret("alice")).unwrap();
+        alice.credentials.put("ONLY_ALICE", &secret("alice before")).unwrap();
+        alice.credentials.rotate("ONLY_ALICE", &secret("alice"), LONG).unwrap();
+        bob.credentials.put("TOKEN", &secret("bob")).unwrap();
     }
 
     fn hands(&self, tenant: &str, user: &str) -> Hands {

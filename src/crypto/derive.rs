@@ -26,6 +26,10 @@ pub(crate) enum Label {
     TenantPages,
     /// Authentication of list cursors.
     Cursor,
+    /// The secret under which a user's credentials are sealed.
+    UserSecret,
+    /// Key and commitment of one version of a credential.
+    Credential,
 }
 
 impl Label {
@@ -37,6 +41,8 @@ impl Label {
             Self::CatalogPages => "watertight catalog pages",
             Self::TenantPages => "watertight tenant pages",
             Self::Cursor => "watertight cursor",
+            Self::UserSecret => "watertight user secret",
+            Self::Credential => "watertight credential",
         }
     }
 }
@@ -63,13 +69,15 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Label; 6] = [
+    const ALL: [Label; 8] = [
         Label::KeyId,
         Label::WrapEngineKey,
         Label::WrapTenantKey,
         Label::CatalogPages,
         Label::TenantPages,
         Label::Cursor,
+        Label::UserSecret,
+        Label::Credential,
     ];
 
     fn hex(text: &str) -> Vec<u8> {

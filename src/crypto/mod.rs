@@ -1,5 +1,6 @@
 //! Keys, derivations, sealed envelopes and sealed pages. Nothing here touches a file.
 
+pub(crate) mod credential;
 pub(crate) mod derive;
 pub(crate) mod engine_key;
 pub(crate) mod page;

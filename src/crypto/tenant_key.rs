@@ -4,6 +4,7 @@
 //! `magic 8 | format u32 | engine key version u32 | engine id 16 | engine key id 16 | incarnation 16 | epoch u32 |
 //! envelope of 32`. Everything before the envelope is its AAD. Integers are little-endian.
 
+use super::credential::CredentialKey;
 use super::derive::{Label, derive};
 use super::engine_key::{EngineKey, check_format, key_id};
 use super::seal::{self, OVERHEAD_BYTES};
@@ -67,6 +68,11 @@ impl TenantKey {
     /// The key that authenticates the tenant's list cursors.
     pub(crate) fn cursors(&self) -> Secret<64> {
         self.derive(Label::Cursor)
+    }
+
+    /// What the secrets of the tenant's users are derived from.
+    pub(crate) fn credentials(&self) -> CredentialKey {
+        CredentialKey::new(Secret::new(*self.secret.expose()), self.incarnation, self.epoch)
     }
 
     fn derive<const N: usize>(&self, label: Label) -> Secret<N> {

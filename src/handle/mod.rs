@@ -1,6 +1,7 @@
 //! The capabilities an application holds.
 
 pub(crate) mod audit;
+pub(crate) mod credentials;
 pub(crate) mod listing;
 pub(crate) mod memories;
 pub(crate) mod namespace;

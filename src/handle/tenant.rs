@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::audit::Audit;
+use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
 use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
@@ -332,6 +333,26 @@ impl TenantHandle {
     /// `NotFound` without the scope; the gate's errors.
     pub fn stats(&self) -> Result<TenantStats> {
         self.0.run::<Admin, _>(|tenant, proof| Ok(tenant.stats(proof)))
+    }
+
+    /// The credentials of this user at this tenant. Nobody else can name them: no admin, no operator, no other user.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// tenant.credentials().put("GITHUB_TOKEN", &Credential::new("ghp_secret"))?;
+    /// assert_eq!(tenant.credentials().list()?[0].name, "GITHUB_TOKEN");
+    ///
+    /// let admin = engine.tenant(&authority.attest(Attestation::new("acme", "root")?.scopes(Scopes::ALL))?)?;
+    /// assert_eq!(admin.credentials().list()?, []);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(self.0.clone())
     }
 
     /// The tenant's audit trail. Reading it needs the scope `admin`.

@@ -36,6 +36,12 @@ pub(crate) const EXPIRIES: Definition<&[u8]> = TableDefinition::new("expiries");
 pub(crate) const OUTCOMES: Definition<&[u8]> = TableDefinition::new("outcomes");
 /// Tenant file: `time u64 BE | user u32 BE | idempotency key` -> nothing.
 pub(crate) const OUTCOME_TIMES: Definition<&[u8]> = TableDefinition::new("outcome_times");
+/// Tenant file: number of a user -> salt of the secret under which that user's credentials are sealed.
+pub(crate) const USER_SALTS: Definition<u32> = TableDefinition::new("user_salts");
+/// Tenant file: `user u32 BE | name` -> head record of a credential.
+pub(crate) const CREDENTIALS: Definition<&[u8]> = TableDefinition::new("credentials");
+/// Tenant file: `user u32 BE | name | 0 | stamp u64 BE` -> sealed envelope.
+pub(crate) const CREDENTIAL_SECRETS: Definition<&[u8]> = TableDefinition::new("credential_secrets");
 /// Tenant file: entry number -> `hash 32 | audit record`.
 pub(crate) const AUDIT: Definition<u64> = TableDefinition::new("audit");
 
@@ -83,9 +89,10 @@ tables! {
         memories: &'static [u8] = MEMORIES,
         vectors: &'static [u8] = VECTORS,
         changes: &'static [u8] = CHANGES,
+        credentials: &'static [u8] = CREDENTIALS,
         audit: u64 = AUDIT,
     }
-    for writers: NAMESPACE_NUMBERS, DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES
+    for writers: NAMESPACE_NUMBERS, DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES, USER_SALTS, CREDENTIAL_SECRETS
 }
 
 tables! {

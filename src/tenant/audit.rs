@@ -34,6 +34,16 @@ pub enum AuditAction {
     RenameNamespace,
     /// A namespace was deleted with all its memories.
     DeleteNamespace,
+    /// A credential was put.
+    PutCredential,
+    /// A credential was given another secret, and the one before it kept for a while.
+    RotateCredential,
+    /// The secret before the current one was forgotten.
+    ConfirmCredential,
+    /// A secret was used.
+    UseCredential,
+    /// A credential was deleted.
+    DeleteCredential,
 }
 
 /// How it ended.
@@ -56,9 +66,10 @@ pub struct AuditEntry {
     pub action: AuditAction,
     /// In which namespace; absent like `key`.
     pub namespace: Option<Namespace>,
-    /// Whether that is a private namespace: of `user`, or of anybody where `user` is absent.
+    /// Whether it is about what a user keeps to itself: a private namespace of `user`, or of anybody where `user` is
+    /// absent, or a credential.
     pub private: bool,
-    /// Which memory. Absent where it is in a private namespace of a user who is not the reader: the trail says that
+    /// Which memory or credential. Absent where it is in a private namespace of a user who is not the reader: the trail says that
     /// something was done, not what that user calls things.
     pub key: Option<String>,
     /// The new name, where a namespace was given one; absent like `key`.

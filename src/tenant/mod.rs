@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod change;
 pub(crate) mod commit;
+pub(crate) mod credential;
 pub(crate) mod cursor;
 pub(crate) mod feed;
 pub(crate) mod filter;
@@ -20,7 +21,9 @@ pub(crate) mod selection;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;
+pub(crate) mod template;
 pub(crate) mod transact;
 pub(crate) mod usage;
 pub(crate) mod user;
+pub(crate) mod vault;
 pub(crate) mod write;

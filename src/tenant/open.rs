@@ -13,6 +13,7 @@ use super::snapshot::Snapshot;
 use super::usage::Facts;
 use super::user::UserNames;
 use crate::access::gate::{Admin, Proof};
+use crate::crypto::credential::CredentialKey;
 use crate::crypto::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{EngineId, Epoch, Incarnation};
@@ -49,6 +50,7 @@ const OWNER: &str = "owner";
 pub(crate) struct Tenant {
     pub(super) database: Database<Snapshot>,
     pub(super) cursor_key: Secret<64>,
+    pub(super) credential_key: CredentialKey,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
     pub(super) meters: Meters,
@@ -87,7 +89,7 @@ impl Tenant {
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(opening: Opening, owner: &Owner) -> Result<Self> {
-        let Opening { spec, sync_failed, cursor_key, meters, room } = opening;
+        let Opening { spec, sync_failed, cursor_key, credential_key, meters, room } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
@@ -99,6 +101,7 @@ impl Tenant {
         Ok(Self {
             database,
             cursor_key,
+            credential_key,
             users: UserNames::default(),
             commits: commits(),
             meters,
@@ -191,6 +194,7 @@ pub(crate) struct Opening {
     /// As its last closing said.
     pub(crate) sync_failed: bool,
     pub(crate) cursor_key: Secret<64>,
+    pub(crate) credential_key: CredentialKey,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,
 }
