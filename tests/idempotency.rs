@@ -469,4 +469,9 @@ fn a_tenant_keeps_as_many_keys_as_it_may_and_no_fewer() {
     clock.advance(refused.retry_after().unwrap());
     let alice = world.handle("acme", "alice").unwrap();
     assert!(once(&alice, "more").unwrap());
+    // A sweep that has let go of as many as it may says that there may be more.
+    clock.advance(DAY + DAY);
+    let alice = world.handle("acme", "alice").unwrap();
+    let sweeps = 1 + std::iter::repeat_with(|| alice.sweep().unwrap().more).take_while(|more| *more).count();
+    assert_eq!(sweeps, (IDEMPOTENCY_KEYS_MAX as usize).div_ceil(10_000));
 }

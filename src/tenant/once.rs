@@ -193,10 +193,10 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Lets go of at most this many outcomes that have been kept as long as promised.
-    pub(super) fn sweep_outcomes(&mut self, rows: usize) -> Result<()> {
+    /// Lets go of at most this many outcomes that have been kept as long as promised. Gives how many.
+    pub(super) fn sweep_outcomes(&mut self, rows: usize) -> Result<usize> {
         if self.facts.outcomes == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut due = Vec::new();
         for entry in self.writer.open_table(OUTCOME_TIMES)?.iter()?.take(rows) {
@@ -206,13 +206,13 @@ impl Change<'_> {
             }
             due.push(key.value().to_vec());
         }
-        for key in due {
+        for key in &due {
             self.writer.open_table(OUTCOME_TIMES)?.remove(key.as_slice())?;
             let key = key.split_first_chunk::<8>().map_or(&[][..], |(_, key)| key);
             self.writer.open_table(OUTCOMES)?.remove(key)?;
             self.facts.outcomes = self.facts.outcomes.saturating_sub(1);
         }
-        Ok(())
+        Ok(due.len())
     }
 }
 

@@ -54,11 +54,11 @@ impl Change<'_> {
     pub(super) fn sweep(&mut self, rows: usize) -> Result<Swept> {
         self.has_swept = true;
         let mut swept = Swept::default();
-        self.sweep_outcomes(rows)?;
+        let may_be_more = self.sweep_outcomes(rows)? == rows;
         let expired = self.sweep_expired(rows)?;
         let deleted = self.sweep_doomed(rows.saturating_sub(expired))?;
         (swept.expired, swept.deleted) = (expired as u64, deleted as u64);
-        swept.more = self.facts.doomed > 0 || self.facts.next_expiry.is_some_and(|next| next <= self.at);
+        swept.more = may_be_more || self.facts.doomed > 0 || self.facts.next_expiry.is_some_and(|next| next <= self.at);
         Ok(swept)
     }
 
