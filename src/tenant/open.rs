@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -56,12 +56,15 @@ pub(crate) struct Tenant {
     spaces: Mutex<HashMap<Place, Arc<SharedSpace>>>,
     /// Memory of all spaces.
     index_bytes: AtomicU64,
+    /// That memory, or a promise of some, has changed since it was last counted.
+    has_changed: AtomicBool,
 }
 
 /// Whoever has a share in the engine's memory asks here for more.
 pub(crate) trait Room: Send + Sync + std::fmt::Debug {
-    /// Whether a tenant whose indexes hold `held` bytes may hold `more`. Others may be closed for it.
-    fn has_room(&self, held: u64, more: u64) -> bool;
+    /// Takes `more` for a tenant whose indexes hold `held` bytes, until its memory is counted again. Others may be closed
+    /// for it. Gives whether there is so much.
+    fn take(&self, held: u64, more: u64) -> bool;
 }
 
 /// A namespace's index; empty until the first recall.
@@ -105,6 +108,7 @@ impl Tenant {
             room,
             spaces: Mutex::default(),
             index_bytes: AtomicU64::new(0),
+            has_changed: AtomicBool::new(false),
         })
     }
 
@@ -116,6 +120,7 @@ impl Tenant {
     pub(super) fn count_space(&self, shared: &SharedSpace, space: Option<&Space>) {
         let now = space.map_or(0, Space::bytes);
         let before = shared.bytes.swap(now, Ordering::Relaxed);
+        self.has_changed.store(true, Ordering::Release);
         if now >= before {
             self.index_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
@@ -123,9 +128,15 @@ impl Tenant {
         }
     }
 
-    /// Whether there is memory for an index of so many bytes.
-    pub(super) fn has_room_for_index(&self, bytes: u64) -> bool {
-        self.room.has_room(self.index_bytes.load(Ordering::Relaxed), bytes)
+    /// Takes memory for an index of so many bytes, if there is so much.
+    pub(super) fn take_room_for_index(&self, bytes: u64) -> bool {
+        self.has_changed.store(true, Ordering::Release);
+        self.room.take(self.index_bytes.load(Ordering::Relaxed), bytes)
+    }
+
+    /// Whether its memory must be counted now, however lately it was.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Relaxed) && self.has_changed.swap(false, Ordering::AcqRel)
     }
 
     /// The index of a namespace that is gone goes too.
