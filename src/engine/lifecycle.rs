@@ -4,6 +4,7 @@
 //! keys, remove data, tombstone. After a crash the row says how far it came; the sweep at open finishes or undoes
 //! it. Files that no such row names are never touched: a restored older catalog must not destroy tenants.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
@@ -141,7 +142,8 @@ impl Inner {
             // that are complete are never destroyed here.
             TenantStatus::Provisioning if self.files_complete(record)? => {
                 let meters = Meters::new(self.pool.activity.clone());
-                self.open_tenant(record.incarnation, record.epoch, false, meters, self.pool.room(None))?.close();
+                self.open_tenant(record.incarnation, record.epoch, &Cell::new(false), meters, self.pool.room(None))?
+                    .close();
                 return self.catalog.finish_provision(tenant, record.incarnation);
             }
             TenantStatus::Provisioning | TenantStatus::Purging => {}
@@ -171,7 +173,7 @@ impl Inner {
         &self,
         incarnation: Incarnation,
         epoch: Epoch,
-        sync_failed: bool,
+        sync_failed: &Cell<bool>,
         meters: Meters,
         room: Arc<dyn Room>,
     ) -> Result<Tenant> {

@@ -1,5 +1,6 @@
 //! Tenants that are open in this process: which ones, for how much memory, and which of them go when there is no room.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -140,7 +141,8 @@ impl Pool {
         }
     }
 
-    /// The open tenant of a slot; `open` opens its file, and is told whether its last sync failed.
+    /// The open tenant of a slot; `open` opens its file, and is told whether its last sync failed; it tells
+    /// whether one failed again.
     ///
     /// # Errors
     /// What `open` answers; `RetryLater` when there is no room for one more and nobody makes any in time.
@@ -148,14 +150,16 @@ impl Pool {
         self: &'a Arc<Self>,
         slot: &'a Arc<TenantSlot>,
         at: Timestamp,
-        open: impl Fn(bool) -> Result<Tenant>,
+        open: impl Fn(&Cell<bool>) -> Result<Tenant>,
     ) -> Result<TenantLease<'a>> {
         slot.used_at.store(at.as_micros(), Ordering::Relaxed);
         let lease = slot.file.lease(|| {
             self.take_room(slot)?;
             let began = Instant::now();
-            let opened = open(slot.sync_failed.load(Ordering::Acquire));
+            let sync_failed = Cell::new(slot.sync_failed.load(Ordering::Acquire));
+            let opened = open(&sync_failed);
             if opened.is_err() {
+                slot.sync_failed.store(sync_failed.get(), Ordering::Release);
                 self.give_back(slot);
                 return opened;
             }
@@ -226,10 +230,8 @@ impl Pool {
     }
 
     fn close_if_idle(&self, slot: &TenantSlot) -> bool {
-        // A file that failed stays with what is known of it.
-        let healthy = |tenant: &Tenant| tenant.is_healthy();
-        // Its room is given back before anybody can open it again and take some for it.
-        let closed = slot.file.close_if_idle(healthy, |tenant| {
+        // A file that failed may go too: its slot keeps what is known of it. Its room is given back before anybody can open it again and take some for it.
+        let closed = slot.file.close_if_idle(|tenant| {
             let outcome = slot.closed(&tenant);
             drop(tenant);
             self.give_back(slot);

@@ -1,5 +1,6 @@
 //! One tenant's open file.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,7 +90,7 @@ impl Tenant {
     ///
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
-    pub(crate) fn open(opening: Opening, owner: &Owner) -> Result<Self> {
+    pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
         let Opening { spec, sync_failed, cursor_key, meters, room } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
@@ -153,11 +154,6 @@ impl Tenant {
         TENANT_BYTES_MIN + file.cache_bytes + file.held_bytes + self.index_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether it may be closed and opened again without forgetting a failure.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.database.is_healthy()
-    }
-
     /// What it costs to close it now and have it back later: a file that was written has to be synced, and each MiB of
     /// index has to be read again.
     pub(crate) fn reopening_cost(&self) -> u32 {
@@ -197,10 +193,10 @@ impl Tenant {
 }
 
 /// What a tenant is opened with.
-pub(crate) struct Opening {
+pub(crate) struct Opening<'a> {
     pub(crate) spec: FileSpec,
-    /// As its last closing said.
-    pub(crate) sync_failed: bool,
+    /// As its last closing said; set when a sync fails on the way.
+    pub(crate) sync_failed: &'a Cell<bool>,
     pub(crate) cursor_key: Secret<64>,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,
