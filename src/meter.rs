@@ -1,12 +1,15 @@
 //! Counters and histograms that cost a few nanoseconds to keep and are read as one answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// One bucket for each power of two, in steps of a quarter: a value is known to a fifth.
 const STEPS: usize = 4;
 const BUCKETS: usize = 64 * STEPS;
+/// Buckets that are made together, when the first of them is needed: most tenants need few, and there may be many tenants.
+const GROUP: usize = 8 * STEPS;
+const GROUPS: usize = BUCKETS / GROUP;
 
 /// What is counted of one tenant, or of all.
 #[derive(Debug, Default)]
@@ -36,24 +39,21 @@ impl Meters {
 }
 
 /// Counts values by size.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Meter {
-    buckets: Box<[AtomicU64]>,
+    groups: [OnceLock<Box<[AtomicU64; GROUP]>>; GROUPS],
     sum: AtomicU64,
     most: AtomicU64,
 }
 
-impl Default for Meter {
-    fn default() -> Self {
-        let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
-        Self { buckets, sum: AtomicU64::new(0), most: AtomicU64::new(0) }
-    }
-}
-
 impl Meter {
     pub(crate) fn count(&self, value: u64) {
-        if let Some(bucket) = self.buckets.get(bucket(value)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+        let at = bucket(value);
+        if let Some(group) = self.groups.get(at / GROUP) {
+            let buckets = group.get_or_init(|| Box::new([const { AtomicU64::new(0) }; GROUP]));
+            if let Some(bucket) = buckets.get(at % GROUP) {
+                bucket.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.sum.fetch_add(value, Ordering::Relaxed);
         self.most.fetch_max(value, Ordering::Relaxed);
@@ -65,7 +65,12 @@ impl Meter {
     }
 
     pub(crate) fn read(&self) -> Histogram {
-        let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
+        let mut counts = vec![0; BUCKETS];
+        for (counts, group) in counts.chunks_mut(GROUP).zip(&self.groups) {
+            for (count, bucket) in counts.iter_mut().zip(group.get().into_iter().flat_map(|buckets| buckets.iter())) {
+                *count = bucket.load(Ordering::Relaxed);
+            }
+        }
         Histogram {
             count: counts.iter().sum(),
             counts,

@@ -238,7 +238,7 @@ fn a_slot_is_opened_once_at_a_time_and_closed_only_while_idle() {
             .collect();
         let closer = {
             let slot = slot.clone();
-            thread::spawn(move || (0..4).filter(|_| slot.close_if_idle(|_| true, File::close).is_some()).count())
+            thread::spawn(move || (0..4).filter(|_| slot.close_if_idle(File::close).is_some()).count())
         };
         users.into_iter().for_each(|user| user.join().unwrap());
         let closed = closer.join().unwrap();

@@ -1,5 +1,6 @@
 //! Tenant records and the catalog file that holds them.
 
+use std::cell::Cell;
 use std::ops::Bound;
 
 use redb::ReadableTable;
@@ -99,7 +100,7 @@ impl Catalog {
     }
 
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        Ok(Self { database: Database::open(spec, false)? })
+        Ok(Self { database: Database::open(spec, &Cell::new(false))? })
     }
 
     pub(crate) fn clock_floor(&self) -> Result<Timestamp> {

@@ -4,6 +4,7 @@
 //! keys, remove data, tombstone. After a crash the row says how far it came; the sweep at open finishes or undoes
 //! it. Files that no such row names are never touched: a restored older catalog must not destroy tenants.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
@@ -21,7 +22,7 @@ use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{
     directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
 };
-use crate::tenant::open::{Opening, Owner, Tenant};
+use crate::tenant::open::{Opening, Owner, Room, Tenant};
 
 impl Inner {
     pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, mut record: TenantRecord) -> Result<TenantRecord> {
@@ -141,7 +142,8 @@ impl Inner {
             // that are complete are never destroyed here.
             TenantStatus::Provisioning if self.files_complete(record)? => {
                 let meters = Meters::new(self.pool.activity.clone());
-                self.open_tenant(record.incarnation, record.epoch, false, meters)?.close();
+                self.open_tenant(record.incarnation, record.epoch, &Cell::new(false), meters, self.pool.room(None))?
+                    .close();
                 return self.catalog.finish_provision(tenant, record.incarnation);
             }
             TenantStatus::Provisioning | TenantStatus::Purging => {}
@@ -162,25 +164,27 @@ impl Inner {
     /// The open tenant of a slot, opened with its own key if it is not open.
     pub(crate) fn lease<'a>(&'a self, slot: &'a Arc<TenantSlot>, at: Timestamp) -> Result<TenantLease<'a>> {
         self.pool.lease(slot, at, |sync_failed| {
-            self.open_tenant(slot.incarnation, slot.epoch, sync_failed, slot.meters.clone())
+            let room = self.pool.room(Some(slot));
+            self.open_tenant(slot.incarnation, slot.epoch, sync_failed, slot.meters.clone(), room)
         })
     }
 
-    fn open_tenant(&self, incarnation: Incarnation, epoch: Epoch, sync_failed: bool, meters: Meters) -> Result<Tenant> {
+    fn open_tenant(
+        &self,
+        incarnation: Incarnation,
+        epoch: Epoch,
+        sync_failed: &Cell<bool>,
+        meters: Meters,
+        room: Arc<dyn Room>,
+    ) -> Result<Tenant> {
         let path = self.layout.tenant_key(incarnation, epoch);
         self.check_directories(incarnation)?;
         let file =
             read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
         let key = TenantKey::unwrap(&file, &self.key, incarnation, epoch)?;
         let spec = self.tenant_spec(incarnation, epoch, &key);
-        let opening = Opening {
-            spec,
-            sync_failed,
-            cursor_key: key.cursors(),
-            credential_key: key.credentials(),
-            meters,
-            room: self.pool.room(),
-        };
+        let opening =
+            Opening { spec, sync_failed, cursor_key: key.cursors(), credential_key: key.credentials(), meters, room };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 

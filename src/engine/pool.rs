@@ -1,5 +1,6 @@
 //! Tenants that are open in this process: which ones, for how much memory, and which of them go when there is no room.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -75,8 +76,10 @@ struct Slots {
 
 /// Counted again after this long, if it is in use.
 const COUNT_AGAIN_MICROS: u64 = 1_000;
+/// What a tenant is opened with: beside what each counts for, the pages that opening reads.
+const OPENING_BYTES: u64 = 2 * TENANT_BYTES_MIN;
 /// Known slots below which nobody looks for idle ones.
-const PRUNE_MIN: usize = 1_024;
+const PRUNE_MIN: usize = 256;
 
 impl Pool {
     pub(crate) fn new(limits: PoolLimits) -> Arc<Self> {
@@ -99,10 +102,10 @@ impl Pool {
             return slot.clone();
         }
         if slots.known.len() >= slots.prune_at {
-            // Nobody but this map can give out a slot that it alone holds.
+            // Nobody but this map can give out a slot that it alone holds. One whose last sync failed must not be forgotten.
             let retired = &self.retired_operations;
             slots.known.retain(|_, slot| {
-                let held = Arc::strong_count(slot) > 1;
+                let held = Arc::strong_count(slot) > 1 || slot.sync_failed.load(Ordering::Acquire);
                 if !held {
                     retired.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
@@ -138,7 +141,8 @@ impl Pool {
         }
     }
 
-    /// The open tenant of a slot; `open` opens its file, and is told whether its last sync failed.
+    /// The open tenant of a slot; `open` opens its file, and is told whether its last sync failed; it tells
+    /// whether one failed again.
     ///
     /// # Errors
     /// What `open` answers; `RetryLater` when there is no room for one more and nobody makes any in time.
@@ -146,14 +150,16 @@ impl Pool {
         self: &'a Arc<Self>,
         slot: &'a Arc<TenantSlot>,
         at: Timestamp,
-        open: impl Fn(bool) -> Result<Tenant>,
+        open: impl Fn(&Cell<bool>) -> Result<Tenant>,
     ) -> Result<TenantLease<'a>> {
         slot.used_at.store(at.as_micros(), Ordering::Relaxed);
         let lease = slot.file.lease(|| {
             self.take_room(slot)?;
             let began = Instant::now();
-            let opened = open(slot.sync_failed.load(Ordering::Acquire));
+            let sync_failed = Cell::new(slot.sync_failed.load(Ordering::Acquire));
+            let opened = open(&sync_failed);
             if opened.is_err() {
+                slot.sync_failed.store(sync_failed.get(), Ordering::Release);
                 self.give_back(slot);
                 return opened;
             }
@@ -177,12 +183,12 @@ impl Pool {
             {
                 let mut slots = self.slots.lock();
                 let fits = slots.open.len() < self.limits.tenants
-                    && self.bytes.load(Ordering::Relaxed).saturating_add(TENANT_BYTES_MIN) <= self.limits.bytes;
+                    && self.bytes.load(Ordering::Relaxed).saturating_add(OPENING_BYTES) <= self.limits.bytes;
                 // One tenant at a time is served whatever the budget.
                 if fits || slots.open.is_empty() {
                     slots.open.insert(slot.incarnation, slot.clone());
-                    drop(slots);
-                    self.count(slot, TENANT_BYTES_MIN);
+                    // Before the next one looks.
+                    self.count(slot, OPENING_BYTES);
                     break;
                 }
             }
@@ -224,10 +230,8 @@ impl Pool {
     }
 
     fn close_if_idle(&self, slot: &TenantSlot) -> bool {
-        // A file that failed stays with what is known of it.
-        let healthy = |tenant: &Tenant| tenant.is_healthy();
-        // Its room is given back before anybody can open it again and take some for it.
-        let closed = slot.file.close_if_idle(healthy, |tenant| {
+        // A file that failed may go too: its slot keeps what is known of it. Its room is given back before anybody can open it again and take some for it.
+        let closed = slot.file.close_if_idle(|tenant| {
             let outcome = slot.closed(&tenant);
             drop(tenant);
             self.give_back(slot);
@@ -323,9 +327,10 @@ impl Pool {
         }
     }
 
-    /// Memory for an index, which other tenants may have to make room for.
-    pub(crate) fn room(self: &Arc<Self>) -> Arc<dyn Room> {
-        Arc::new(PoolRoom { pool: Arc::downgrade(self), tenant_index_bytes: self.limits.tenant_index_bytes })
+    /// Memory for an index, which other tenants may have to make room for. Without a slot there is none.
+    pub(crate) fn room(self: &Arc<Self>, slot: Option<&Arc<TenantSlot>>) -> Arc<dyn Room> {
+        let slot = slot.map_or_else(Weak::new, Arc::downgrade);
+        Arc::new(PoolRoom { pool: Arc::downgrade(self), slot, tenant_index_bytes: self.limits.tenant_index_bytes })
     }
 }
 
@@ -371,8 +376,9 @@ impl Drop for TenantLease<'_> {
         self.slot.meters.own.operations.fetch_add(1, Ordering::Relaxed);
         let at = self.at.as_micros();
         let counted = self.slot.counted_at.load(Ordering::Relaxed);
-        let due = at.saturating_sub(counted) > COUNT_AGAIN_MICROS || counted == 0;
-        let bytes = self.tenant().ok().filter(|_| due).map(Tenant::bytes);
+        let is_time = at.saturating_sub(counted) > COUNT_AGAIN_MICROS || counted == 0;
+        let tenant = self.tenant().ok();
+        let bytes = tenant.filter(|tenant| tenant.take_changed() || is_time).map(Tenant::bytes);
         if let Some(bytes) = bytes {
             self.slot.counted_at.store(at, Ordering::Relaxed);
             self.pool.count(self.slot, bytes);
@@ -380,8 +386,8 @@ impl Drop for TenantLease<'_> {
         self.lease = None;
         if bytes.is_some() {
             self.pool.call_keeper();
-            // The keeper may be behind: nobody leaves the pool far above its budget.
-            let most = self.pool.limits.bytes + self.pool.limits.bytes / 64;
+            // The keeper may be behind: nobody leaves the pool above its budget.
+            let most = self.pool.limits.bytes;
             while self.pool.bytes.load(Ordering::Relaxed) > most && self.pool.evict_one() {}
         }
     }
@@ -391,16 +397,20 @@ impl Drop for TenantLease<'_> {
 #[derive(Debug)]
 struct PoolRoom {
     pool: Weak<Pool>,
+    slot: Weak<TenantSlot>,
     tenant_index_bytes: u64,
 }
 
 impl Room for PoolRoom {
-    fn has_room(&self, held: u64, more: u64) -> bool {
-        let Some(pool) = self.pool.upgrade() else { return false };
+    fn take(&self, held: u64, more: u64) -> bool {
+        let (Some(pool), Some(slot)) = (self.pool.upgrade(), self.slot.upgrade()) else { return false };
         if held.saturating_add(more) > self.tenant_index_bytes {
             return false;
         }
-        while pool.bytes.load(Ordering::Relaxed).saturating_add(more) > pool.limits.bytes {
+        // Taken before anybody looks, or two could take the same.
+        pool.bytes.fetch_add(more, Ordering::Relaxed);
+        slot.bytes.fetch_add(more, Ordering::Relaxed);
+        while pool.bytes.load(Ordering::Relaxed) > pool.limits.bytes {
             if !pool.evict_one() {
                 return false;
             }

@@ -83,11 +83,10 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Closes it if `may` allows that and nobody has a lease. `close` runs before anybody can open it again. `None` when
-    /// it was not closed.
-    pub(crate) fn close_if_idle<R>(&self, may: impl FnOnce(&T) -> bool, close: impl FnOnce(T) -> R) -> Option<R> {
+    /// Closes it if nobody has a lease. `close` runs before anybody can open it again. `None` when it was not closed.
+    pub(crate) fn close_if_idle<R>(&self, close: impl FnOnce(T) -> R) -> Option<R> {
         let closed = self.state.try_change(|state| match std::mem::replace(state, State::Closed) {
-            State::Open(open) if may(&open) => Some(close(open)),
+            State::Open(open) => Some(close(open)),
             before => {
                 *state = before;
                 None

@@ -56,9 +56,10 @@ impl Flat {
         (components + rows + self.places.capacity() * 23) as u64
     }
 
-    /// What so many rows would take.
+    /// What so many rows take at most: an eighth of the array may be empty, and half of the map.
     pub(crate) fn bytes_for(rows: u64, dimensions: u32) -> u64 {
-        rows.saturating_mul(u64::from(dimensions) * 4 + 32)
+        let row = u64::from(dimensions) * 4 + 8;
+        rows.saturating_add(4).saturating_mul(row + row / 8 + 46)
     }
 
     /// Adds a row or replaces its vector. The caller has checked the dimension.
@@ -70,6 +71,12 @@ impl Flat {
         }) {
             slot.copy_from_slice(vector.components());
             return;
+        }
+        // By an eighth: doubling would leave half of a large index empty.
+        if self.rows.len() == self.rows.capacity() {
+            let more = (self.rows.len() / 8).max(4);
+            self.rows.reserve_exact(more);
+            self.components.reserve_exact(more * self.dimensions);
         }
         self.places.insert(row, self.rows.len());
         self.rows.push(row);

@@ -96,7 +96,10 @@ enum State<T> {
     Ended {
         sync_failed: bool,
     },
-    Quarantined(Error),
+    Quarantined {
+        error: Error,
+        sync_failed: bool,
+    },
     Closed,
 }
 
@@ -142,9 +145,9 @@ impl<T: Tables> Database<T> {
     }
 
     /// Opens a file that must exist: an empty or missing one is an error, never a new database. `sync_failed`: as its last
-    /// closing said.
-    pub(crate) fn open(spec: FileSpec, sync_failed: bool) -> Result<Self> {
-        let live = Live::open(&spec, &Cell::new(sync_failed))?;
+    /// closing said; set when a sync fails on the way, which whoever tries again must know.
+    pub(crate) fn open(spec: FileSpec, sync_failed: &Cell<bool>) -> Result<Self> {
+        let live = Live::open(&spec, sync_failed)?;
         let state = RwLock::new(State::Open(live));
         Ok(Self { spec, writer: Mutex::new(()), writing: AtomicU64::new(0), state })
     }
@@ -197,14 +200,11 @@ impl<T: Tables> Database<T> {
                 let dropped = drop_shielded(live);
                 Closing { failed: !dropped || file.has_failed(), sync_failed: file.sync_failed() }
             }
-            State::Ended { sync_failed } => Closing { failed: false, sync_failed },
-            State::Quarantined(_) | State::Closed => Closing { failed: false, sync_failed: false },
+            State::Ended { sync_failed } | State::Quarantined { sync_failed, .. } => {
+                Closing { failed: false, sync_failed }
+            }
+            State::Closed => Closing { failed: false, sync_failed: false },
         }
-    }
-
-    /// Whether the file is open and has not failed.
-    pub(crate) fn is_healthy(&self) -> bool {
-        matches!(&*self.state.read_recursive(), State::Open(live) if !live.file.has_failed())
     }
 
     /// What the open file takes and does.
@@ -244,7 +244,7 @@ impl<T: Tables> Database<T> {
                 let state = self.state.read();
                 match &*state {
                     State::Open(_) => return Ok(state),
-                    State::Quarantined(error) => return Err(error.clone()),
+                    State::Quarantined { error, .. } => return Err(error.clone()),
                     State::Closed => return Err(Reason::Closed.into()),
                     State::Ended { .. } => {}
                 }
@@ -267,7 +267,7 @@ impl<T: Tables> Database<T> {
             }
             Err(error) => {
                 tracing::error!(reason = %error, "a file could not be opened again and is quarantined");
-                State::Quarantined(error)
+                State::Quarantined { error, sync_failed: sync_failed.get() }
             }
         };
         Ok(())
@@ -444,7 +444,7 @@ impl<T: Tables> fmt::Debug for Database<T> {
         let state = match &*self.state.read() {
             State::Open(_) => "open",
             State::Ended { .. } => "ended",
-            State::Quarantined(_) => "quarantined",
+            State::Quarantined { .. } => "quarantined",
             State::Closed => "closed",
         };
         f.debug_struct("Database").field("state", &state).finish_non_exhaustive()

@@ -4,13 +4,9 @@
 //! was not synced.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::ops::Bound;
 use std::path::Path;
-
-use redb::StorageBackend;
-use redb::backends::FileBackend;
 
 /// What a directory entry is. Symbolic links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,64 +170,88 @@ impl Disk for SystemDisk {
     }
 }
 
-/// A file of the operating system. Reads, writes and locks go to redb's own backend, which knows each platform's
-/// positioned I/O and lock calls; the second handle on the same open file is for cache eviction.
+/// A file of the operating system: one descriptor each.
 #[derive(Debug)]
-struct SystemFile {
-    backend: FileBackend,
-    file: File,
-}
-
-const WHOLE: (Bound<u64>, Bound<u64>) = (Bound::Unbounded, Bound::Unbounded);
+struct SystemFile(File);
 
 impl SystemFile {
     fn boxed(file: File) -> io::Result<Box<dyn DiskFile>> {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        let backend = FileBackend::new(file.try_clone()?).map_err(|_| io::Error::other("backend"))?;
-        Ok(Box::new(Self { backend, file }))
+        Ok(Box::new(Self(file)))
     }
 }
 
 impl DiskFile for SystemFile {
     fn len(&self) -> io::Result<u64> {
-        self.backend.len()
+        Ok(self.0.metadata()?.len())
     }
 
+    #[cfg(unix)]
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.backend.read(offset, out)
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, out, offset)
     }
 
+    #[cfg(windows)]
+    fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+        while !out.is_empty() {
+            let read = std::os::windows::fs::FileExt::seek_read(&self.0, out, offset)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out = out.get_mut(read..).unwrap_or_default();
+            offset += read as u64;
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.backend.write(offset, bytes)
+        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(written..).unwrap_or_default();
+            offset += written as u64;
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.backend.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.backend.sync_data()
+        self.0.sync_data()
     }
 
     #[cfg(target_os = "linux")]
     fn evict(&self) -> io::Result<bool> {
-        evict_pages(&self.file, self.backend.len()?)
+        evict_pages(&self.0, self.len()?)
     }
 
     #[cfg(not(target_os = "linux"))]
     fn evict(&self) -> io::Result<bool> {
-        let _ = &self.file;
         Ok(false)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        self.backend.try_lock_range(WHOLE.0, WHOLE.1).map_err(|_| io::Error::other("file lock"))
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.backend.unlock_range(WHOLE.0, WHOLE.1).map_err(|_| io::Error::other("file unlock"))
+        self.0.unlock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! One tenant's open file.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -58,12 +59,15 @@ pub(crate) struct Tenant {
     spaces: Mutex<HashMap<Place, Arc<SharedSpace>>>,
     /// Memory of all spaces.
     index_bytes: AtomicU64,
+    /// That memory, or a promise of some, has changed since it was last counted.
+    has_changed: AtomicBool,
 }
 
 /// Whoever has a share in the engine's memory asks here for more.
 pub(crate) trait Room: Send + Sync + std::fmt::Debug {
-    /// Whether a tenant whose indexes hold `held` bytes may hold `more`. Others may be closed for it.
-    fn has_room(&self, held: u64, more: u64) -> bool;
+    /// Takes `more` for a tenant whose indexes hold `held` bytes, until its memory is counted again. Others may be closed
+    /// for it. Gives whether there is so much.
+    fn take(&self, held: u64, more: u64) -> bool;
 }
 
 /// A namespace's index; empty until the first recall.
@@ -88,7 +92,7 @@ impl Tenant {
     ///
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
-    pub(crate) fn open(opening: Opening, owner: &Owner) -> Result<Self> {
+    pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
         let Opening { spec, sync_failed, cursor_key, credential_key, meters, room } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
@@ -108,6 +112,7 @@ impl Tenant {
             room,
             spaces: Mutex::default(),
             index_bytes: AtomicU64::new(0),
+            has_changed: AtomicBool::new(false),
         })
     }
 
@@ -119,6 +124,7 @@ impl Tenant {
     pub(super) fn count_space(&self, shared: &SharedSpace, space: Option<&Space>) {
         let now = space.map_or(0, Space::bytes);
         let before = shared.bytes.swap(now, Ordering::Relaxed);
+        self.has_changed.store(true, Ordering::Release);
         if now >= before {
             self.index_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
@@ -126,9 +132,15 @@ impl Tenant {
         }
     }
 
-    /// Whether there is memory for an index of so many bytes.
-    pub(super) fn has_room_for_index(&self, bytes: u64) -> bool {
-        self.room.has_room(self.index_bytes.load(Ordering::Relaxed), bytes)
+    /// Takes memory for an index of so many bytes, if there is so much.
+    pub(super) fn take_room_for_index(&self, bytes: u64) -> bool {
+        self.has_changed.store(true, Ordering::Release);
+        self.room.take(self.index_bytes.load(Ordering::Relaxed), bytes)
+    }
+
+    /// Whether its memory must be counted now, however lately it was.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Relaxed) && self.has_changed.swap(false, Ordering::AcqRel)
     }
 
     /// The index of a namespace that is gone goes too.
@@ -143,11 +155,6 @@ impl Tenant {
     pub(crate) fn bytes(&self) -> u64 {
         let file = self.database.figures();
         TENANT_BYTES_MIN + file.cache_bytes + file.held_bytes + self.index_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether it may be closed and opened again without forgetting a failure.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.database.is_healthy()
     }
 
     /// What it costs to close it now and have it back later: a file that was written has to be synced, and each MiB of
@@ -189,10 +196,10 @@ impl Tenant {
 }
 
 /// What a tenant is opened with.
-pub(crate) struct Opening {
+pub(crate) struct Opening<'a> {
     pub(crate) spec: FileSpec,
-    /// As its last closing said.
-    pub(crate) sync_failed: bool,
+    /// As its last closing said; set when a sync fails on the way.
+    pub(crate) sync_failed: &'a Cell<bool>,
     pub(crate) cursor_key: Secret<64>,
     pub(crate) credential_key: CredentialKey,
     pub(crate) meters: Meters,

@@ -152,7 +152,7 @@ impl Tenant {
                 *space = None;
                 // At most all vectors of the tenant are this namespace's.
                 let most = Flat::bytes_for(snapshot.facts.usage.vectors, found.record.dimensions);
-                if !self.has_room_for_index(most) {
+                if !self.take_room_for_index(most) {
                     return Ok(false);
                 }
                 load(snapshot, found, now).map(|loaded| *space = Some(loaded))
