@@ -8,12 +8,16 @@ pub mod vectors;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use tempfile::TempDir;
 use watertight::disk::{Disk, DiskFile, EntryInfo, SystemDisk};
-use watertight::{Attestation, Engine, Issuer, Memories, Memory, RootKey, Scopes, TenantHandle, TenantSpec};
+use watertight::{
+    Attestation, Authority, Engine, EngineBuilder, Issuer, Memories, Memory, Ready, RootKey, Scopes, TenantHandle,
+    TenantSpec,
+};
 
 /// How much to measure. Criterion reads the same arguments for its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,12 +144,18 @@ pub fn compare(title: &str, rounds: usize, batch: usize, contenders: Vec<(Conten
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+pub fn median(values: Vec<f64>) -> f64 {
+    quantile(values, 0.5)
 }
 
-fn readable(nanoseconds: f64) -> String {
+/// The value that this share of all values is below.
+pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() as f64 * share) as usize;
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+pub fn readable(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 10_000.0 => format!("{n:.0} ns"),
         n if n < 10_000_000.0 => format!("{:.1} us", n / 1e3),
@@ -153,11 +163,12 @@ fn readable(nanoseconds: f64) -> String {
     }
 }
 
-/// An engine with one tenant.
+/// An engine with a tenant, and as many more as are asked for.
 pub struct World {
     // Handles close before the engine.
     pub tenant: TenantHandle,
-    _engine: Engine,
+    engine: Engine,
+    authority: Authority,
 }
 
 /// How files are written.
@@ -170,27 +181,42 @@ pub enum Files {
 impl World {
     /// Opens or makes an engine in `directory`, its tenant, and a handle with every scope.
     pub fn open(directory: &Path, files: Files, cache_bytes: usize, disk: Arc<dyn Disk>) -> Self {
-        let builder = Engine::builder(directory)
-            .root_key(RootKey::from_bytes(std::array::from_fn(|i| i as u8)).unwrap())
-            .tenant_cache_bytes(cache_bytes)
-            .danger()
-            .disk(disk);
+        Self::open_with(directory, files, disk, |builder| builder.tenant_cache_bytes(cache_bytes))
+    }
+
+    /// The same with other options.
+    pub fn open_with(
+        directory: &Path,
+        files: Files,
+        disk: Arc<dyn Disk>,
+        options: impl FnOnce(EngineBuilder<Ready>) -> EngineBuilder<Ready>,
+    ) -> Self {
+        let key = RootKey::from_bytes(std::array::from_fn(|i| i as u8)).unwrap();
+        let builder = options(Engine::builder(directory).root_key(key)).danger().disk(disk);
         let builder = match files {
             Files::Encrypted => builder,
             Files::Plaintext => builder.danger().plaintext_files(),
         };
         let (engine, authority) = builder.open().unwrap();
-        let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-        // It exists already when the directory is opened again.
-        let _ = operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority()));
-        let who = Attestation::new("acme", "alice").unwrap().scopes(Scopes::ALL).lifetime(Duration::from_secs(3_600));
-        let tenant = engine.tenant(&authority.attest(who).unwrap()).unwrap();
-        Self { tenant, _engine: engine }
+        Self { tenant: enter(&engine, &authority, "acme"), engine, authority }
+    }
+
+    /// Another tenant of the same engine, made if there is none of this name.
+    pub fn another(&self, tenant: &str) -> TenantHandle {
+        enter(&self.engine, &self.authority, tenant)
     }
 
     pub fn notes(&self) -> Memories {
         self.tenant.memories("notes").unwrap()
     }
+}
+
+fn enter(engine: &Engine, authority: &Authority, tenant: &str) -> TenantHandle {
+    let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    // It exists already when the directory is opened again.
+    let _ = operator.provision(TenantSpec::new(tenant).unwrap().trusts(Issuer::authority()));
+    let who = Attestation::new(tenant, "alice").unwrap().scopes(Scopes::ALL).lifetime(Duration::from_secs(3_600));
+    engine.tenant(&authority.attest(who).unwrap()).unwrap()
 }
 
 pub fn key(number: usize) -> String {
@@ -279,22 +305,47 @@ impl Shuffled {
 
 /// A disk on which syncs cost nothing and do nothing: for fixtures, and to see a commit without its waiting.
 pub fn unsynced() -> Arc<dyn Disk> {
-    Arc::new(UnsyncedDisk)
+    Arc::new(WatchedDisk(Syncs::LeftOut))
 }
 
-/// The system's disk, except that nothing is synced.
+/// The system's disk, and how many syncs of files and directories it was asked for.
+pub fn counted() -> (Arc<dyn Disk>, Arc<AtomicU64>) {
+    let count = Arc::default();
+    (Arc::new(WatchedDisk(Syncs::Counted(Arc::clone(&count)))), count)
+}
+
+/// What becomes of a sync.
+#[derive(Debug, Clone)]
+enum Syncs {
+    LeftOut,
+    Counted(Arc<AtomicU64>),
+}
+
+impl Syncs {
+    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Self::LeftOut => Ok(()),
+            Self::Counted(count) => {
+                count.fetch_add(1, Ordering::Relaxed);
+                sync()
+            }
+        }
+    }
+}
+
+/// The system's disk, except for its syncs.
 #[derive(Debug)]
-struct UnsyncedDisk;
+struct WatchedDisk(Syncs);
 
 #[derive(Debug)]
-struct UnsyncedFile(Box<dyn DiskFile>);
+struct WatchedFile(Box<dyn DiskFile>, Syncs);
 
-impl Disk for UnsyncedDisk {
+impl Disk for WatchedDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(UnsyncedFile(SystemDisk.open(path)?)))
+        Ok(Box::new(WatchedFile(SystemDisk.open(path)?, self.0.clone())))
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(UnsyncedFile(SystemDisk.create(path)?)))
+        Ok(Box::new(WatchedFile(SystemDisk.create(path)?, self.0.clone())))
     }
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         SystemDisk.create_directory(path)
@@ -308,8 +359,8 @@ impl Disk for UnsyncedDisk {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         SystemDisk.remove_directory(path)
     }
-    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.0.sync(|| SystemDisk.sync_directory(path))
     }
     fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>> {
         SystemDisk.inspect(path)
@@ -319,7 +370,7 @@ impl Disk for UnsyncedDisk {
     }
 }
 
-impl DiskFile for UnsyncedFile {
+impl DiskFile for WatchedFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
@@ -333,7 +384,7 @@ impl DiskFile for UnsyncedFile {
         self.0.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        self.1.sync(|| self.0.sync())
     }
     fn evict(&self) -> io::Result<bool> {
         self.0.evict()
