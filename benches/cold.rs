@@ -16,21 +16,17 @@
 
 mod support;
 
-use std::fs::OpenOptions;
 use std::hint::black_box;
-use std::io;
-use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use redb::backends::FileBackend;
-use redb::{BackendError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use support::vectors::{Corpus, corpus};
 use support::{
-    BARE, Effort, Files, RECORD_BYTES, SLOW_COMMIT_NANOSECONDS, World, counted, data, directory, key, median, memory,
-    readable, unsynced,
+    BARE, Effort, Files, RECORD_BYTES, SLOW_COMMIT_NANOSECONDS, World, counted, counted_backend, data, directory, key,
+    median, memory, readable, unsynced,
 };
 use tempfile::TempDir;
 use watertight::disk::{Disk, SystemDisk};
@@ -253,7 +249,7 @@ impl ColdBare {
 
     /// What `redb::Database::open` does, with a count of the syncs.
     fn open(&self) -> redb::Database {
-        let backend = CountingBackend::open(&self.path, self.syncs.clone());
+        let backend = counted_backend(&self.path, self.syncs.clone());
         redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend).unwrap()
     }
 }
@@ -287,46 +283,4 @@ fn dot(stored: &[u8], question: &[f32]) -> f32 {
         sums.iter_mut().zip(stored.zip(question)).for_each(|(sum, (x, y))| *sum += x * y);
     }
     sums.iter().sum()
-}
-
-/// redb's own file backend, with a count of its syncs.
-#[derive(Debug)]
-struct CountingBackend {
-    file: FileBackend,
-    syncs: Arc<AtomicU64>,
-}
-
-impl CountingBackend {
-    fn open(path: &Path, syncs: Arc<AtomicU64>) -> Self {
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        Self { file: FileBackend::new(file).unwrap(), syncs }
-    }
-}
-
-impl StorageBackend for CountingBackend {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
-    }
-    fn close(&self) -> io::Result<()> {
-        self.file.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
-    }
 }

@@ -5,13 +5,17 @@
 
 pub mod vectors;
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
 use tempfile::TempDir;
 use watertight::disk::{Disk, DiskFile, EntryInfo, SystemDisk};
 use watertight::{
@@ -249,9 +253,26 @@ pub const BARE: redb::TableDefinition<'static, &str, &[u8]> = redb::TableDefinit
 
 impl Bare {
     pub fn new(rows: usize, cache_bytes: usize) -> Self {
+        Self::make(rows, cache_bytes, FileBackend::new)
+    }
+
+    /// The same, except that nothing is synced.
+    pub fn unsynced(rows: usize, cache_bytes: usize) -> Self {
+        Self::make(rows, cache_bytes, |file| {
+            Ok(WatchedBackend { file: FileBackend::new(file)?, syncs: Syncs::LeftOut })
+        })
+    }
+
+    fn make<B: StorageBackend>(
+        rows: usize,
+        cache_bytes: usize,
+        backend: impl FnOnce(File) -> Result<B, redb::DatabaseError>,
+    ) -> Self {
         let directory = directory();
+        let path = directory.path().join("bare.redb");
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
         let database =
-            redb::Builder::new().set_cache_size(cache_bytes).create(directory.path().join("bare.redb")).unwrap();
+            redb::Builder::new().set_cache_size(cache_bytes).create_with_backend(backend(file).unwrap()).unwrap();
         let transaction = database.begin_write().unwrap();
         {
             let mut table = transaction.open_table(BARE).unwrap();
@@ -394,6 +415,46 @@ impl DiskFile for WatchedFile {
     }
     fn unlock(&self) -> io::Result<()> {
         self.0.unlock()
+    }
+}
+
+/// redb's own file backend, except for its syncs.
+#[derive(Debug)]
+struct WatchedBackend {
+    file: FileBackend,
+    syncs: Syncs,
+}
+
+/// The backend of an existing file, which adds each sync to `count`.
+pub fn counted_backend(path: &Path, count: Arc<AtomicU64>) -> impl StorageBackend + use<> {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    WatchedBackend { file: FileBackend::new(file).unwrap(), syncs: Syncs::Counted(count) }
+}
+
+impl StorageBackend for WatchedBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.syncs.sync(|| self.file.sync_data())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
     }
 }
 
