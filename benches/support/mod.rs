@@ -171,7 +171,7 @@ pub fn readable(nanoseconds: f64) -> String {
 pub struct World {
     // Handles close before the engine.
     pub tenant: TenantHandle,
-    engine: Engine,
+    pub engine: Engine,
     authority: Authority,
 }
 
@@ -259,7 +259,7 @@ impl Bare {
     /// The same, except that nothing is synced.
     pub fn unsynced(rows: usize, cache_bytes: usize) -> Self {
         Self::make(rows, cache_bytes, |file| {
-            Ok(WatchedBackend { file: FileBackend::new(file)?, syncs: Syncs::LeftOut })
+            Ok(WatchedBackend { file: FileBackend::new(file)?, syncs: Syncs::left_out() })
         })
     }
 
@@ -326,31 +326,41 @@ impl Shuffled {
 
 /// A disk on which syncs cost nothing and do nothing: for fixtures, and to see a commit without its waiting.
 pub fn unsynced() -> Arc<dyn Disk> {
-    Arc::new(WatchedDisk(Syncs::LeftOut))
+    watched(Syncs::left_out())
 }
 
-/// The system's disk, and how many syncs of files and directories it was asked for.
-pub fn counted() -> (Arc<dyn Disk>, Arc<AtomicU64>) {
-    let count = Arc::default();
-    (Arc::new(WatchedDisk(Syncs::Counted(Arc::clone(&count)))), count)
+/// The system's disk with syncs that are counted or left out.
+pub fn watched(syncs: Syncs) -> Arc<dyn Disk> {
+    Arc::new(WatchedDisk(syncs))
 }
 
-/// What becomes of a sync.
+/// Syncs of files and directories: how many were asked for, and whether they happen.
 #[derive(Debug, Clone)]
-enum Syncs {
-    LeftOut,
-    Counted(Arc<AtomicU64>),
+pub struct Syncs {
+    count: Arc<AtomicU64>,
+    happen: bool,
 }
 
 impl Syncs {
+    pub fn counted() -> Self {
+        Self { count: Arc::default(), happen: true }
+    }
+
+    pub fn left_out() -> Self {
+        Self { count: Arc::default(), happen: false }
+    }
+
+    pub fn happen(&self) -> bool {
+        self.happen
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        match self {
-            Self::LeftOut => Ok(()),
-            Self::Counted(count) => {
-                count.fetch_add(1, Ordering::Relaxed);
-                sync()
-            }
-        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if self.happen { sync() } else { Ok(()) }
     }
 }
 
@@ -425,10 +435,10 @@ struct WatchedBackend {
     syncs: Syncs,
 }
 
-/// The backend of an existing file, which adds each sync to `count`.
-pub fn counted_backend(path: &Path, count: Arc<AtomicU64>) -> impl StorageBackend + use<> {
+/// The backend of an existing file.
+pub fn watched_backend(path: &Path, syncs: Syncs) -> impl StorageBackend + use<> {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    WatchedBackend { file: FileBackend::new(file).unwrap(), syncs: Syncs::Counted(count) }
+    WatchedBackend { file: FileBackend::new(file).unwrap(), syncs }
 }
 
 impl StorageBackend for WatchedBackend {
