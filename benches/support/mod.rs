@@ -5,15 +5,23 @@
 
 pub mod vectors;
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
 use tempfile::TempDir;
 use watertight::disk::{Disk, DiskFile, EntryInfo, SystemDisk};
-use watertight::{Attestation, Engine, Issuer, Memories, Memory, RootKey, Scopes, TenantHandle, TenantSpec};
+use watertight::{
+    Attestation, Authority, Engine, EngineBuilder, Issuer, Memories, Memory, Ready, RootKey, Scopes, TenantHandle,
+    TenantSpec,
+};
 
 /// How much to measure. Criterion reads the same arguments for its own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,12 +148,18 @@ pub fn compare(title: &str, rounds: usize, batch: usize, contenders: Vec<(Conten
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+pub fn median(values: Vec<f64>) -> f64 {
+    quantile(values, 0.5)
 }
 
-fn readable(nanoseconds: f64) -> String {
+/// The value that this share of all values is below.
+pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() as f64 * share) as usize;
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+pub fn readable(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 10_000.0 => format!("{n:.0} ns"),
         n if n < 10_000_000.0 => format!("{:.1} us", n / 1e3),
@@ -153,11 +167,12 @@ fn readable(nanoseconds: f64) -> String {
     }
 }
 
-/// An engine with one tenant.
+/// An engine with a tenant, and as many more as are asked for.
 pub struct World {
     // Handles close before the engine.
     pub tenant: TenantHandle,
-    _engine: Engine,
+    pub engine: Engine,
+    authority: Authority,
 }
 
 /// How files are written.
@@ -170,27 +185,42 @@ pub enum Files {
 impl World {
     /// Opens or makes an engine in `directory`, its tenant, and a handle with every scope.
     pub fn open(directory: &Path, files: Files, cache_bytes: usize, disk: Arc<dyn Disk>) -> Self {
-        let builder = Engine::builder(directory)
-            .root_key(RootKey::from_bytes(std::array::from_fn(|i| i as u8)).unwrap())
-            .tenant_cache_bytes(cache_bytes)
-            .danger()
-            .disk(disk);
+        Self::open_with(directory, files, disk, |builder| builder.tenant_cache_bytes(cache_bytes))
+    }
+
+    /// The same with other options.
+    pub fn open_with(
+        directory: &Path,
+        files: Files,
+        disk: Arc<dyn Disk>,
+        options: impl FnOnce(EngineBuilder<Ready>) -> EngineBuilder<Ready>,
+    ) -> Self {
+        let key = RootKey::from_bytes(std::array::from_fn(|i| i as u8)).unwrap();
+        let builder = options(Engine::builder(directory).root_key(key)).danger().disk(disk);
         let builder = match files {
             Files::Encrypted => builder,
             Files::Plaintext => builder.danger().plaintext_files(),
         };
         let (engine, authority) = builder.open().unwrap();
-        let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
-        // It exists already when the directory is opened again.
-        let _ = operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority()));
-        let who = Attestation::new("acme", "alice").unwrap().scopes(Scopes::ALL).lifetime(Duration::from_secs(3_600));
-        let tenant = engine.tenant(&authority.attest(who).unwrap()).unwrap();
-        Self { tenant, _engine: engine }
+        Self { tenant: enter(&engine, &authority, "acme"), engine, authority }
+    }
+
+    /// Another tenant of the same engine, made if there is none of this name.
+    pub fn another(&self, tenant: &str) -> TenantHandle {
+        enter(&self.engine, &self.authority, tenant)
     }
 
     pub fn notes(&self) -> Memories {
         self.tenant.memories("notes").unwrap()
     }
+}
+
+fn enter(engine: &Engine, authority: &Authority, tenant: &str) -> TenantHandle {
+    let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    // It exists already when the directory is opened again.
+    let _ = operator.provision(TenantSpec::new(tenant).unwrap().trusts(Issuer::authority()));
+    let who = Attestation::new(tenant, "alice").unwrap().scopes(Scopes::ALL).lifetime(Duration::from_secs(3_600));
+    engine.tenant(&authority.attest(who).unwrap()).unwrap()
 }
 
 pub fn key(number: usize) -> String {
@@ -223,9 +253,26 @@ pub const BARE: redb::TableDefinition<'static, &str, &[u8]> = redb::TableDefinit
 
 impl Bare {
     pub fn new(rows: usize, cache_bytes: usize) -> Self {
+        Self::make(rows, cache_bytes, FileBackend::new)
+    }
+
+    /// The same, except that nothing is synced.
+    pub fn unsynced(rows: usize, cache_bytes: usize) -> Self {
+        Self::make(rows, cache_bytes, |file| {
+            Ok(WatchedBackend { file: FileBackend::new(file)?, syncs: Syncs::left_out() })
+        })
+    }
+
+    fn make<B: StorageBackend>(
+        rows: usize,
+        cache_bytes: usize,
+        backend: impl FnOnce(File) -> Result<B, redb::DatabaseError>,
+    ) -> Self {
         let directory = directory();
+        let path = directory.path().join("bare.redb");
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
         let database =
-            redb::Builder::new().set_cache_size(cache_bytes).create(directory.path().join("bare.redb")).unwrap();
+            redb::Builder::new().set_cache_size(cache_bytes).create_with_backend(backend(file).unwrap()).unwrap();
         let transaction = database.begin_write().unwrap();
         {
             let mut table = transaction.open_table(BARE).unwrap();
@@ -279,22 +326,57 @@ impl Shuffled {
 
 /// A disk on which syncs cost nothing and do nothing: for fixtures, and to see a commit without its waiting.
 pub fn unsynced() -> Arc<dyn Disk> {
-    Arc::new(UnsyncedDisk)
+    watched(Syncs::left_out())
 }
 
-/// The system's disk, except that nothing is synced.
+/// The system's disk with syncs that are counted or left out.
+pub fn watched(syncs: Syncs) -> Arc<dyn Disk> {
+    Arc::new(WatchedDisk(syncs))
+}
+
+/// Syncs of files and directories: how many were asked for, and whether they happen.
+#[derive(Debug, Clone)]
+pub struct Syncs {
+    count: Arc<AtomicU64>,
+    happen: bool,
+}
+
+impl Syncs {
+    pub fn counted() -> Self {
+        Self { count: Arc::default(), happen: true }
+    }
+
+    pub fn left_out() -> Self {
+        Self { count: Arc::default(), happen: false }
+    }
+
+    pub fn happen(&self) -> bool {
+        self.happen
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if self.happen { sync() } else { Ok(()) }
+    }
+}
+
+/// The system's disk, except for its syncs.
 #[derive(Debug)]
-struct UnsyncedDisk;
+struct WatchedDisk(Syncs);
 
 #[derive(Debug)]
-struct UnsyncedFile(Box<dyn DiskFile>);
+struct WatchedFile(Box<dyn DiskFile>, Syncs);
 
-impl Disk for UnsyncedDisk {
+impl Disk for WatchedDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(UnsyncedFile(SystemDisk.open(path)?)))
+        Ok(Box::new(WatchedFile(SystemDisk.open(path)?, self.0.clone())))
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(UnsyncedFile(SystemDisk.create(path)?)))
+        Ok(Box::new(WatchedFile(SystemDisk.create(path)?, self.0.clone())))
     }
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         SystemDisk.create_directory(path)
@@ -308,8 +390,8 @@ impl Disk for UnsyncedDisk {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         SystemDisk.remove_directory(path)
     }
-    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.0.sync(|| SystemDisk.sync_directory(path))
     }
     fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>> {
         SystemDisk.inspect(path)
@@ -319,7 +401,7 @@ impl Disk for UnsyncedDisk {
     }
 }
 
-impl DiskFile for UnsyncedFile {
+impl DiskFile for WatchedFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
@@ -333,7 +415,7 @@ impl DiskFile for UnsyncedFile {
         self.0.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        self.1.sync(|| self.0.sync())
     }
     fn evict(&self) -> io::Result<bool> {
         self.0.evict()
@@ -343,6 +425,46 @@ impl DiskFile for UnsyncedFile {
     }
     fn unlock(&self) -> io::Result<()> {
         self.0.unlock()
+    }
+}
+
+/// redb's own file backend, except for its syncs.
+#[derive(Debug)]
+struct WatchedBackend {
+    file: FileBackend,
+    syncs: Syncs,
+}
+
+/// The backend of an existing file.
+pub fn watched_backend(path: &Path, syncs: Syncs) -> impl StorageBackend + use<> {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    WatchedBackend { file: FileBackend::new(file).unwrap(), syncs }
+}
+
+impl StorageBackend for WatchedBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.syncs.sync(|| self.file.sync_data())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
     }
 }
 
