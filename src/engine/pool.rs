@@ -417,4 +417,10 @@ impl Room for PoolRoom {
         }
         true
     }
+
+    fn count(&self, bytes: u64) {
+        if let (Some(pool), Some(slot)) = (self.pool.upgrade(), self.slot.upgrade()) {
+            pool.count(&slot, bytes);
+        }
+    }
 }

@@ -68,6 +68,8 @@ pub(crate) trait Room: Send + Sync + std::fmt::Debug {
     /// Takes `more` for a tenant whose indexes hold `held` bytes, until its memory is counted again. Others may be closed
     /// for it. Gives whether there is so much.
     fn take(&self, held: u64, more: u64) -> bool;
+    /// What the tenant takes now, in place of what was taken for it.
+    fn count(&self, bytes: u64);
 }
 
 /// A namespace's index; empty until the first recall.
@@ -135,7 +137,11 @@ impl Tenant {
     /// Takes memory for an index of so many bytes, if there is so much.
     pub(super) fn take_room_for_index(&self, bytes: u64) -> bool {
         self.has_changed.store(true, Ordering::Release);
-        self.room.take(self.index_bytes.load(Ordering::Relaxed), bytes)
+        let taken = self.room.take(self.index_bytes.load(Ordering::Relaxed), bytes);
+        if !taken {
+            self.room.count(self.bytes());
+        }
+        taken
     }
 
     /// Whether its memory must be counted now, however lately it was.
