@@ -192,9 +192,13 @@ impl Codes {
                         + question.by_length * length
                         + offset.abs() * OFFSET_OPEN;
                     let least = bound - 2.25 * open;
-                    kept.push(Reverse(Total(if least.is_nan() { f32::NEG_INFINITY } else { least })));
-                    if kept.len() > top {
-                        kept.pop();
+                    let least = Reverse(Total(if least.is_nan() { f32::NEG_INFINITY } else { least }));
+                    if kept.len() < top {
+                        kept.push(least);
+                    } else if let Some(mut worst) = kept.peek_mut().filter(|worst| least < **worst) {
+                        *worst = least;
+                    } else {
+                        continue;
                     }
                     if let Some(Reverse(Total(least))) = kept.peek().filter(|_| kept.len() == top) {
                         // As many as asked for score at least this.
