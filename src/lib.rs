@@ -58,6 +58,9 @@ pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
 pub use index::effort::Effort;
 pub use index::embedder::{EmbedError, Embedder};
 pub use index::hashing::HashingEmbedder;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use index::internals;
 pub use index::metric::Metric;
 pub use meter::Histogram;
 pub use store::chain::ChainHead;

@@ -124,6 +124,16 @@ fn imports_point_downward() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `unsafe_code` is denied; one file is excused.
+#[test]
+fn one_file_is_unsafe() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files.retain(|file| fs::read_to_string(file).unwrap().contains("unsafe_code"));
+    assert_eq!(files, [root.join("index/integer.rs")]);
+}
+
 #[test]
 fn an_upward_import_is_found() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,41 +1,26 @@
-//! The exact tier: every vector in one array, scanned whole. No build, no surprises.
+//! The exact tier: every vector is looked at, most of them through their codes only. No build, no surprises.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
+use super::codes::Codes;
 use super::metric::Metric;
+use super::nearest::{Candidate, Nearest};
 use super::vector::Vector;
 use crate::id::RowId;
 
-/// A row and how near it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Candidate {
-    pub(crate) row: RowId,
-    /// Under the metric of the namespace; greater is nearer.
-    pub(crate) score: f32,
-}
-
-impl Eq for Candidate {}
-
-/// Nearer first; equal scores by row, so that answers are the same every time.
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
-    }
-}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+/// Below so many rows a scan of the originals is as fast as codes with what surrounds them.
+const CODED_FROM: usize = 256;
 
 /// Vectors of one namespace, all of one dimension and ready for one metric.
 #[derive(Debug)]
 pub(crate) struct Flat {
     metric: Metric,
     dimensions: usize,
-    components: Vec<f32>,
+    originals: Vec<f32>,
+    codes: Option<Codes>,
+    /// Vectors put since the codes were made, and how many make new ones: their centre moves with the content.
+    puts: usize,
+    puts_max: usize,
     rows: Vec<RowId>,
     places: HashMap<RowId, usize>,
 }
@@ -43,44 +28,89 @@ pub(crate) struct Flat {
 impl Flat {
     pub(crate) fn new(metric: Metric, dimensions: u32) -> Self {
         let dimensions = usize::try_from(dimensions).unwrap_or(usize::MAX).max(1);
-        Self { metric, dimensions, components: Vec::new(), rows: Vec::new(), places: HashMap::new() }
+        Self {
+            metric,
+            dimensions,
+            originals: Vec::new(),
+            codes: None,
+            puts: 0,
+            puts_max: 0,
+            rows: Vec::new(),
+            places: HashMap::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Memory that it takes, about: a place in the map is key, value and a byte, in a table that is three quarters full.
+    /// Memory that it takes, about: a place in the map is key, value and a byte, in a table that is at most seven
+    /// eighths full.
     pub(crate) fn bytes(&self) -> u64 {
-        let (components, rows) = (self.components.capacity() * 4, self.rows.capacity() * 8);
-        (components + rows + self.places.capacity() * 23) as u64
+        let (originals, rows) = (self.originals.capacity() * 4, self.rows.capacity() * 8);
+        let codes = self.codes.as_ref().map_or(0, Codes::bytes);
+        (originals + codes + rows + self.places.capacity() * 20) as u64
     }
 
-    /// What so many rows take at most: an eighth of the array may be empty, and half of the map.
+    /// What so many rows take at most: an eighth of the arrays may be empty, and half of the map.
     pub(crate) fn bytes_for(rows: u64, dimensions: u32) -> u64 {
-        let row = u64::from(dimensions) * 4 + 8;
+        let coded = if rows < CODED_FROM as u64 { 0 } else { u64::from(dimensions) + Codes::BYTES_OF_ROW };
+        let row = u64::from(dimensions) * 4 + coded + 8;
         rows.saturating_add(4).saturating_mul(row + row / 8 + 46)
+    }
+
+    /// Gives back memory that was taken in advance.
+    pub(crate) fn shrink(&mut self) {
+        self.originals.shrink_to_fit();
+        self.rows.shrink_to_fit();
+        self.places.shrink_to_fit();
+        if let Some(codes) = &mut self.codes {
+            codes.shrink();
+        }
     }
 
     /// Adds a row or replaces its vector. The caller has checked the dimension.
     pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
         debug_assert_eq!(vector.components().len(), self.dimensions);
-        if let Some(slot) = self.places.get(&row).and_then(|place| {
+        if let Some(place) = self.places.get(&row) {
             let start = place * self.dimensions;
-            self.components.get_mut(start..start + self.dimensions)
-        }) {
-            slot.copy_from_slice(vector.components());
-            return;
+            if let Some(original) = self.originals.get_mut(start..start + self.dimensions) {
+                original.copy_from_slice(vector.components());
+            }
+            if let Some(codes) = &mut self.codes {
+                codes.set(*place, vector.components());
+            }
+        } else {
+            // By an eighth: doubling would leave half of a large index empty.
+            if self.rows.len() == self.rows.capacity() {
+                let more = (self.rows.len() / 8).max(4);
+                self.rows.reserve_exact(more);
+                self.originals.reserve_exact(more * self.dimensions);
+                if let Some(codes) = &mut self.codes {
+                    codes.reserve(more);
+                }
+            }
+            self.places.insert(row, self.rows.len());
+            self.rows.push(row);
+            self.originals.extend_from_slice(vector.components());
+            if let Some(codes) = &mut self.codes {
+                codes.push(vector.components());
+            }
         }
-        // By an eighth: doubling would leave half of a large index empty.
-        if self.rows.len() == self.rows.capacity() {
-            let more = (self.rows.len() / 8).max(4);
-            self.rows.reserve_exact(more);
-            self.components.reserve_exact(more * self.dimensions);
+        self.puts += 1;
+        if self.puts > self.puts_max && self.rows.len() >= CODED_FROM {
+            self.code();
         }
-        self.places.insert(row, self.rows.len());
-        self.rows.push(row);
-        self.components.extend_from_slice(vector.components());
+    }
+
+    fn code(&mut self) {
+        // The old ones first: there is not always room for both.
+        self.codes = None;
+        let mut codes = Codes::new(self.metric, self.dimensions, &self.originals);
+        // As much as the other arrays have, so that all of them grow together.
+        codes.reserve(self.rows.capacity() - self.rows.len());
+        self.codes = Some(codes);
+        (self.puts, self.puts_max) = (0, self.rows.len());
     }
 
     /// Removes a row by moving the last one into its place.
@@ -88,60 +118,68 @@ impl Flat {
         let Some(place) = self.places.remove(&row) else { return };
         let last = self.rows.len().saturating_sub(1);
         if place != last {
-            self.components.copy_within(last * self.dimensions.., place * self.dimensions);
+            self.originals.copy_within(last * self.dimensions.., place * self.dimensions);
         }
-        self.components.truncate(last * self.dimensions);
+        self.originals.truncate(last * self.dimensions);
         self.rows.swap_remove(place);
         if let Some(moved) = self.rows.get(place) {
             self.places.insert(*moved, place);
         }
+        if self.rows.len() < CODED_FROM / 2 {
+            (self.codes, self.puts_max) = (None, 0);
+        } else if let Some(codes) = &mut self.codes {
+            codes.swap_remove(place);
+        }
     }
 
-    /// The `top` nearest rows of at least this score, nearest first.
+    /// The `top` nearest rows of at least this score, nearest first, ties by row: as if every score had been computed.
     pub(crate) fn search(&self, query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
+        self.search_counted(query, top, minimum).0
+    }
+
+    /// As `search`, with how many originals were read for it.
+    pub(crate) fn search_counted(&self, query: &Vector, top: usize, minimum: f32) -> (Vec<Candidate>, usize) {
         let mut nearest = Nearest::new(top.min(self.rows.len()));
-        for (row, components) in self.rows.iter().zip(self.components.chunks_exact(self.dimensions)) {
-            let score = self.metric.score(query, components);
+        let mut add = |row: &RowId, original| {
+            let score = self.metric.score(query, original);
             if score >= minimum {
                 nearest.add(Candidate { row: *row, score });
             }
+            nearest.bar()
+        };
+        let mut read = 0;
+        match &self.codes {
+            _ if top == 0 => {}
+            None => {
+                read = self.rows.len();
+                for (row, original) in self.rows.iter().zip(self.originals.chunks_exact(self.dimensions)) {
+                    add(row, original);
+                }
+            }
+            Some(codes) => {
+                let question = codes.ask(query.components());
+                let mut bar = f32::NEG_INFINITY;
+                for candidate in codes.candidates(&question, top.min(self.rows.len()), minimum) {
+                    // Neither this one nor any after it reaches the worst that is kept already.
+                    if candidate.bound < bar {
+                        break;
+                    }
+                    let start = candidate.place * self.dimensions;
+                    let original = self.originals.get(start..start + self.dimensions);
+                    let Some((row, original)) = self.rows.get(candidate.place).zip(original) else { continue };
+                    read += 1;
+                    bar = add(row, original).map_or(bar, |score| question.reach(score));
+                }
+            }
         }
-        nearest.into_sorted()
-    }
-}
-
-/// The nearest of those that were added, at most so many.
-#[derive(Debug)]
-pub(crate) struct Nearest {
-    top: usize,
-    /// The worst of those that are kept is the greatest in their order, so it is the heap's top.
-    kept: BinaryHeap<Candidate>,
-}
-
-impl Nearest {
-    pub(crate) fn new(top: usize) -> Self {
-        Self { top, kept: BinaryHeap::new() }
-    }
-
-    pub(crate) fn add(&mut self, candidate: Candidate) {
-        if self.kept.len() < self.top {
-            self.kept.push(candidate);
-        } else if let Some(mut worst) = self.kept.peek_mut()
-            && candidate < *worst
-        {
-            *worst = candidate;
-        }
-    }
-
-    /// Nearest first.
-    pub(crate) fn into_sorted(self) -> Vec<Candidate> {
-        self.kept.into_sorted_vec()
+        (nearest.into_sorted(), read)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::codes::Bounded;
     use crate::index::vector::GivenVector;
 
     fn vector(angle: f32) -> Vector {
@@ -152,43 +190,231 @@ mod tests {
         found.iter().map(|candidate| candidate.row.0).collect()
     }
 
+    /// Splitmix64, summed to something like a normal distribution.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, end: u64) -> u64 {
+            self.next() % end
+        }
+
+        fn normal(&mut self) -> f32 {
+            (0..4).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).sum()
+        }
+
+        fn vector(&mut self, dimensions: usize) -> Vec<f32> {
+            (0..dimensions).map(|_| self.normal()).collect()
+        }
+    }
+
+    /// Sets that are hard on a bound, each with its name.
+    fn sets(noise: &mut Noise, dimensions: usize, count: usize) -> Vec<(&'static str, Vec<Vec<f32>>)> {
+        let scaled = |vector: &[f32], by: f32| vector.iter().map(|x| x * by).collect::<Vec<f32>>();
+        let random: Vec<Vec<f32>> = (0..count).map(|_| noise.vector(dimensions)).collect();
+        let clustered = (0..count).map(|n| {
+            let jitter = noise.vector(dimensions);
+            random[n % 5].iter().zip(jitter).map(|(x, jitter)| x + 0.01 * jitter).collect()
+        });
+        let clustered = clustered.collect();
+        let copies = |copies: usize| {
+            let first = &random[0];
+            random.iter().enumerate().map(move |(n, vector)| if n < copies { first.clone() } else { vector.clone() })
+        };
+        let (few, many) = (copies(40).collect(), copies(400).collect());
+        // Rounded to a grid, so that many scores are equal.
+        let grid = random.iter().map(|vector| vector.iter().map(|x| x.round() + 0.5).collect()).collect();
+        let shared = random.iter().map(|vector| {
+            let mut vector = vector.clone();
+            vector[0] += 1_000.0;
+            vector
+        });
+        let single = random.iter().enumerate().map(|(n, vector)| {
+            let mut vector = vector.clone();
+            vector[n % dimensions] *= if n % 3 == 0 { 1e4 } else { 1.0 };
+            vector
+        });
+        let (shared, single) = (shared.collect(), single.collect());
+        let skewed = random.iter().map(|vector| {
+            let by = 10_f32.powi(i32::try_from(noise.below(25)).unwrap() - 12);
+            scaled(vector, by)
+        });
+        let skewed = skewed.collect();
+        let huge = random.iter().map(|vector| scaled(vector, 1e16 / (dimensions as f32).sqrt())).collect();
+        let tiny = random.iter().map(|vector| scaled(vector, 1e-22)).collect();
+        let least = random.iter().map(|vector| scaled(vector, 1e-42)).collect();
+        // Each addition of a score rounds the same way as the one before, and under cosine many are at -1 or 1.
+        let level = (0..count).map(|_| vec![noise.normal(); dimensions]).collect();
+        vec![
+            ("level", level),
+            ("random", random),
+            ("clustered", clustered),
+            ("40 copies", few),
+            ("400 copies", many),
+            ("grid", grid),
+            ("a coordinate large in all", shared),
+            ("a coordinate large in some", single),
+            ("skewed lengths", skewed),
+            ("huge", huge),
+            ("tiny", tiny),
+            ("least", least),
+        ]
+    }
+
+    fn naive(metric: Metric, vectors: &[(RowId, Vector)], query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
+        let scored = vectors
+            .iter()
+            .map(|(row, vector)| Candidate { row: *row, score: metric.score(query, vector.components()) });
+        let mut all: Vec<Candidate> = scored.filter(|candidate| candidate.score >= minimum).collect();
+        all.sort();
+        all.truncate(top);
+        all
+    }
+
+    #[test]
+    fn answers_are_those_of_a_scan_of_all_originals() {
+        let mut noise = Noise(7);
+        for dimensions in [1, 2, 3, 17, 384, 4_096] {
+            let (count, questions) = if dimensions == 4_096 { (450, 3) } else { (700, 6) };
+            for (name, set) in sets(&mut noise, dimensions, count) {
+                for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+                    let mut numbers: Vec<u64> = (0..count as u64).collect();
+                    numbers.sort_by_cached_key(|_| noise.next());
+                    let ready = |vector: &[f32]| GivenVector::new(vector).unwrap().ready(metric);
+                    let vectors = set.iter().zip(numbers).filter_map(|(vector, row)| {
+                        // What has no direction is not for cosine.
+                        Some((RowId(row), ready(vector).ok()?))
+                    });
+                    let vectors: Vec<(RowId, Vector)> = vectors.collect();
+                    let mut flat = Flat::new(metric, u32::try_from(dimensions).unwrap());
+                    vectors.iter().for_each(|(row, vector)| flat.put(*row, vector));
+                    assert!(flat.codes.is_some() || vectors.len() < CODED_FROM);
+                    flat.code();
+                    for n in 0..questions {
+                        let near = &set[usize::try_from(noise.below(count as u64)).unwrap()];
+                        let by = noise.vector(dimensions);
+                        let query: Vec<f32> = match n % 3 {
+                            0 => near.clone(),
+                            1 => near.iter().zip(&by).map(|(x, by)| x * (1.0 + 0.2 * by)).collect(),
+                            _ => by,
+                        };
+                        let Ok(query) = ready(&query) else { continue };
+                        let codes = flat.codes.as_ref().unwrap();
+                        let question = codes.ask(query.components());
+                        let bounds = codes.candidates(&question, count, f32::NEG_INFINITY);
+                        assert_eq!(bounds.len(), vectors.len());
+                        for Bounded { bound, place } in bounds {
+                            let reach = question.reach(metric.score(&query, vectors[place].1.components()));
+                            assert!(bound >= reach, "{name}, {metric:?}, {dimensions} dimensions: {bound}, {reach}");
+                        }
+                        for top in [1, 10, 100, count] {
+                            let what = format!("{name}, {metric:?}, {dimensions} dimensions, top {top}");
+                            let expected = naive(metric, &vectors, &query, top, f32::NEG_INFINITY);
+                            assert_eq!(flat.search(&query, top, f32::NEG_INFINITY), expected, "{what}");
+                            // A minimum that one of them meets exactly.
+                            let minimum = expected[expected.len() / 2].score;
+                            let expected = naive(metric, &vectors, &query, top, minimum);
+                            assert_eq!(flat.search(&query, top, minimum), expected, "{what}, at least {minimum}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_originals_are_read() {
+        let mut noise = Noise(3);
+        let ready = |vector: Vec<f32>, metric| GivenVector::new(&vector).unwrap().ready(metric).unwrap();
+        for (metric, most) in [(Metric::Cosine, 60), (Metric::Dot, 60), (Metric::L2, 60)] {
+            for shift in [0.0, 1_000.0] {
+                let mut flat = Flat::new(metric, 384);
+                let shifted = |noise: &mut Noise| {
+                    let mut vector = noise.vector(384);
+                    // Cosine brings the lengths to 1, and what is left of the others with them: not this one's to mend.
+                    vector[5] += if metric == Metric::Cosine { 0.0 } else { shift };
+                    ready(vector, metric)
+                };
+                (0..2_000).for_each(|row| flat.put(RowId(row), &shifted(&mut noise)));
+                let read: usize = (0..50).map(|_| flat.search_counted(&shifted(&mut noise), 10, -1e9).1).sum();
+                assert!(read / 50 <= most, "{metric:?}, {shift}: {}", read / 50);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_foretold() {
+        let mut noise = Noise(5);
+        for (dimensions, count) in [(384, 100), (384, 1_000), (64, 3_000), (1_536, 500)] {
+            let mut flat = Flat::new(Metric::Dot, dimensions);
+            for row in 0..count {
+                let vector = noise.vector(dimensions as usize);
+                flat.put(RowId(row), &GivenVector::new(&vector).unwrap().ready(Metric::Dot).unwrap());
+            }
+            let foretold = Flat::bytes_for(count, dimensions);
+            assert!(flat.bytes() <= foretold, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
+            flat.shrink();
+            assert!(flat.bytes() > foretold / 2, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
+        }
+    }
+
     #[test]
     fn nearest_first_and_ties_by_row() {
         let mut flat = Flat::new(Metric::Cosine, 2);
         for (row, angle) in [(5, 0.0), (9, 0.4), (2, 0.0), (7, 3.0)] {
             flat.put(RowId(row), &vector(angle));
         }
-        assert_eq!(rows(&flat.search(&vector(0.0), 10, -1.0)), [2, 5, 9, 7]);
-        assert_eq!(rows(&flat.search(&vector(0.0), 1, -1.0)), [2]);
-        assert_eq!(rows(&flat.search(&vector(0.0), 10, 0.9)), [2, 5, 9]);
-        assert_eq!(rows(&flat.search(&vector(0.0), 0, -1.0)), [0_u64; 0]);
+        for coded in [false, true] {
+            if coded {
+                flat.code();
+            }
+            assert_eq!(rows(&flat.search(&vector(0.0), 10, -1.0)), [2, 5, 9, 7]);
+            assert_eq!(rows(&flat.search(&vector(0.0), 1, -1.0)), [2]);
+            assert_eq!(rows(&flat.search(&vector(0.0), 10, 0.9)), [2, 5, 9]);
+            assert_eq!(rows(&flat.search(&vector(0.0), 0, -1.0)), [0_u64; 0]);
+        }
     }
 
     #[test]
     fn removal_and_replacement_agree_with_a_fresh_index() {
-        let mut state = 1_u64;
-        let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state >> 33
-        };
-        let mut flat = Flat::new(Metric::Cosine, 2);
-        let mut model = std::collections::BTreeMap::new();
-        for _ in 0..2_000 {
-            let row = RowId(random() % 50);
-            if random() % 3 == 0 {
-                flat.remove(row);
-                model.remove(&row);
-            } else {
-                let angle = (random() % 628) as f32 / 100.0;
-                flat.put(row, &vector(angle));
-                model.insert(row, angle);
+        let mut noise = Noise(1);
+        // Around the number from which there are codes, so that they come and go.
+        for numbers in [50, 2 * CODED_FROM as u64] {
+            let mut flat = Flat::new(Metric::Cosine, 2);
+            let mut model = std::collections::BTreeMap::new();
+            let (mut coded, mut plain) = (0, 0);
+            for step in 0..20_000 {
+                let row = RowId(noise.below(numbers));
+                // Times of growth and of decline.
+                if noise.below(10) < if step / 2_000 % 2 == 0 { 3 } else { 8 } {
+                    flat.remove(row);
+                    model.remove(&row);
+                } else {
+                    let angle = noise.below(628) as f32 / 100.0;
+                    flat.put(row, &vector(angle));
+                    model.insert(row, angle);
+                }
+                *(if flat.codes.is_some() { &mut coded } else { &mut plain }) += 1;
+                if step % 500 == 0 {
+                    let mut fresh = Flat::new(Metric::Cosine, 2);
+                    for (row, angle) in model.iter().rev() {
+                        fresh.put(*row, &vector(*angle));
+                    }
+                    for top in [5, 1_000] {
+                        let query = vector(noise.below(628) as f32 / 100.0);
+                        assert_eq!(flat.search(&query, top, -1.0), fresh.search(&query, top, -1.0));
+                    }
+                    assert_eq!(flat.len(), model.len());
+                }
             }
+            assert!(plain > 0 && (coded > 0) == (numbers > 256), "{coded}, {plain}");
         }
-        let mut fresh = Flat::new(Metric::Cosine, 2);
-        for (row, angle) in &model {
-            fresh.put(*row, &vector(*angle));
-        }
-        assert_eq!(flat.search(&vector(1.0), 100, -1.0), fresh.search(&vector(1.0), 100, -1.0));
-        assert_eq!(flat.search(&vector(1.0), 100, -1.0).len(), model.len());
     }
 }

@@ -1,10 +1,15 @@
 //! Vector indexes: one space per namespace, never shared.
 
+mod codes;
 pub(crate) mod effort;
 pub(crate) mod embedder;
 pub(crate) mod flat;
 pub(crate) mod hashing;
+mod integer;
+#[cfg(feature = "internals")]
+pub mod internals;
 pub(crate) mod kernel;
 pub(crate) mod metric;
+pub(crate) mod nearest;
 pub(crate) mod space;
 pub(crate) mod vector;

@@ -3,8 +3,9 @@
 //! A space never decides what exists: the tenant's file does. It records through which sequence of the file it has
 //! been brought, and is moved on from the namespace's changes before it answers.
 
-use super::flat::{Candidate, Flat};
+use super::flat::Flat;
 use super::metric::Metric;
+use super::nearest::Candidate;
 use super::vector::Vector;
 use crate::id::RowId;
 
@@ -34,6 +35,11 @@ impl Space {
     /// Memory that it takes.
     pub(crate) fn bytes(&self) -> u64 {
         self.tier.bytes()
+    }
+
+    /// Gives back memory that was taken in advance.
+    pub(crate) fn shrink(&mut self) {
+        self.tier.shrink();
     }
 
     pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {

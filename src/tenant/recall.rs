@@ -14,8 +14,9 @@ use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Reason, Result};
 use crate::id::RowId;
-use crate::index::flat::{Candidate, Flat, Nearest};
+use crate::index::flat::Flat;
 use crate::index::metric::Metric;
+use crate::index::nearest::{Candidate, Nearest};
 use crate::index::space::Space;
 use crate::index::vector::{GivenVector, Vector};
 
@@ -260,5 +261,6 @@ fn load(snapshot: &Snapshot, found: &Found, now: u64) -> Result<Space> {
         let vector = Vector::from_bytes(bytes.value(), found.record.dimensions)?;
         space.put(RowId(number_of(key.value())?), &vector);
     }
+    space.shrink();
     Ok(space)
 }

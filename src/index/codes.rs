@@ -1,0 +1,370 @@
+//! Vectors in a quarter of their size, and what their scores can be at most.
+//!
+//! A vector x is kept as `centre + scale * code + residual`, where the code is of i8 and of the residual only the
+//! length is known. A question is coded the same way, and the dot product of two codes is exact, so what is left open
+//! of a score is bounded by the lengths of the residuals. See "Index" in docs/DESIGN.md.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use super::integer::dots;
+use super::metric::Metric;
+
+/// Rows whose bounds are found in one go: their codes stay in the nearest cache.
+const BLOCK: usize = 64;
+/// Of those, so many are passed over at once when none of them reaches the bar.
+const PART: usize = 16;
+
+/// Covers what f32 loses in the handful of operations that make a bound, a few times over.
+const ARITHMETIC: f64 = 1.0 / (1 << 18) as f64;
+/// Twice that, of an offset: it was added, and may have been needed.
+const OFFSET_OPEN: f32 = 1.0 / (1 << 17) as f32;
+/// The same for what is computed in f64, up to a sum of 4,096 terms.
+const ARITHMETIC_F64: f64 = 1.0 / (1_u64 << 36) as f64;
+/// More than a score loses to underflow: 4,096 products, each by half of the least f32.
+const UNDERFLOW: f64 = 1e-39;
+/// Its root, for a Euclidean distance.
+const UNDERFLOW_ROOT: f64 = 1e-19;
+
+/// Coded vectors of one namespace, one after the other.
+#[derive(Debug)]
+pub(crate) struct Codes {
+    metric: Metric,
+    /// The mean when it was last taken. Without it one coordinate that is large in all vectors would take the codes
+    /// for itself.
+    centre: Box<[f64]>,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    /// What a score has besides the product of the two centred vectors and what the question alone decides.
+    offsets: Vec<f32>,
+    /// At least the length of the residual.
+    residuals: Vec<f32>,
+    /// At least the length of `scale * code`.
+    lengths: Vec<f32>,
+}
+
+impl Codes {
+    /// Codes of these vectors, around their mean.
+    pub(crate) fn new(metric: Metric, dimensions: usize, vectors: &[f32]) -> Self {
+        let rows = vectors.len() / dimensions.max(1);
+        let mut sums = vec![0.0_f64; dimensions];
+        for vector in vectors.chunks_exact(dimensions.max(1)) {
+            sums.iter_mut().zip(vector).for_each(|(sum, component)| *sum += f64::from(*component));
+        }
+        let mut codes = Self {
+            metric,
+            centre: sums.iter().map(|sum| sum / rows.max(1) as f64).collect(),
+            codes: Vec::with_capacity(vectors.len()),
+            scales: Vec::with_capacity(rows),
+            offsets: Vec::with_capacity(rows),
+            residuals: Vec::with_capacity(rows),
+            lengths: Vec::with_capacity(rows),
+        };
+        vectors.chunks_exact(dimensions.max(1)).for_each(|vector| codes.push(vector));
+        codes
+    }
+
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let marks = [&self.scales, &self.offsets, &self.residuals, &self.lengths];
+        self.codes.capacity() + marks.map(|marks| 4 * marks.capacity()).iter().sum::<usize>()
+    }
+
+    /// Gives back memory that was taken in advance.
+    pub(crate) fn shrink(&mut self) {
+        self.codes.shrink_to_fit();
+        for marks in [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths] {
+            marks.shrink_to_fit();
+        }
+    }
+
+    /// Takes memory for so many more rows, and no more than that.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.codes.reserve_exact(rows * self.centre.len());
+        for marks in [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths] {
+            marks.reserve_exact(rows);
+        }
+    }
+
+    /// What each row takes besides its dimensions.
+    pub(crate) const BYTES_OF_ROW: u64 = 16;
+
+    pub(crate) fn push(&mut self, vector: &[f32]) {
+        let place = self.scales.len();
+        self.codes.resize(self.codes.len() + self.centre.len(), 0);
+        for marks in [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths] {
+            marks.push(0.0);
+        }
+        self.set(place, vector);
+    }
+
+    /// Replaces a vector.
+    pub(crate) fn set(&mut self, place: usize, vector: &[f32]) {
+        let dimensions = self.centre.len();
+        let Some(codes) = self.codes.get_mut(place * dimensions..(place + 1) * dimensions) else { return };
+        let centred = Centred::new(vector, &self.centre);
+        let coded = centred.code(codes);
+        let offset = match self.metric {
+            Metric::Cosine | Metric::Dot => sum(&centred.0, &self.centre),
+            Metric::L2 => -centred.square() / 2.0,
+        };
+        let marks = [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths];
+        let values = [coded.scale, up(offset + offset.abs() * ARITHMETIC), up(coded.residual), up(coded.length)];
+        for (marks, value) in marks.into_iter().zip(values) {
+            if let Some(mark) = marks.get_mut(place) {
+                *mark = value;
+            }
+        }
+    }
+
+    /// Removes a vector by moving the last one into its place.
+    pub(crate) fn swap_remove(&mut self, place: usize) {
+        let dimensions = self.centre.len();
+        let last = self.scales.len() - 1;
+        self.codes.copy_within(last * dimensions.., place * dimensions);
+        self.codes.truncate(last * dimensions);
+        for marks in [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths] {
+            marks.swap_remove(place);
+        }
+    }
+
+    pub(crate) fn ask(&self, query: &[f32]) -> Question {
+        let centred = Centred::new(query, &self.centre);
+        let mut codes = vec![0; query.len()].into_boxed_slice();
+        let coded = centred.code(&mut codes);
+        // Rounding takes less than this part of a score of `|query| * |vector|` from it, whatever the order of its
+        // additions.
+        let rounding = (query.len() as f64 + 32.0) / f64::from(1 << 24);
+        let rounding = rounding / (1.0 - rounding);
+        let (constant, slack, open) = match self.metric {
+            Metric::Cosine | Metric::Dot => {
+                let query: Vec<f64> = query.iter().map(|x| f64::from(*x)).collect();
+                let (length, centre_length) = (sum(&query, &query).sqrt(), sum(&self.centre, &self.centre).sqrt());
+                let open = rounding * length + ARITHMETIC_F64 * centre_length;
+                let slack = (rounding + ARITHMETIC_F64) * length * centre_length;
+                (sum(&query, &self.centre), slack, open)
+            }
+            // Here the rounding of a score is in `reach`: it is relative to the distance.
+            Metric::L2 => (-centred.square() / 2.0, 0.0, 0.0),
+        };
+        let slack = slack + ARITHMETIC * constant.abs() + UNDERFLOW;
+        let length = centred.square().sqrt();
+        Question {
+            metric: self.metric,
+            codes,
+            scale: coded.scale,
+            constant: up(constant + slack),
+            slack: up(slack),
+            by_residual: up((length + open) * (1.0 + 2.0 * ARITHMETIC)),
+            by_length: up((coded.residual + open + ARITHMETIC * coded.length) * (1.0 + 2.0 * ARITHMETIC)),
+            rounding,
+        }
+    }
+
+    /// Every vector that can be among the `top` of at least the score `minimum`, by its bound, greatest first. All
+    /// others are proven not to be.
+    pub(crate) fn candidates(&self, question: &Question, top: usize, minimum: f32) -> Vec<Bounded> {
+        let mut kept = BinaryHeap::new();
+        let mut bar = question.reach(minimum);
+        let mut found = Vec::new();
+        let (mut products, mut bounds) = ([0; BLOCK], [0.0; BLOCK]);
+        let marks = self.scales.chunks(BLOCK).zip(self.offsets.chunks(BLOCK));
+        let marks = marks.zip(self.residuals.chunks(BLOCK).zip(self.lengths.chunks(BLOCK)));
+        let codes = self.codes.chunks(BLOCK * self.centre.len());
+        for (block, (codes, ((scales, offsets), (residuals, lengths)))) in codes.zip(marks).enumerate() {
+            let Some(products) = products.get_mut(..scales.len()) else { continue };
+            dots(&question.codes, codes, products);
+            let marks = scales.iter().zip(offsets).zip(residuals.iter().zip(lengths));
+            for (bound, (product, ((scale, offset), (residual, length)))) in
+                bounds.iter_mut().zip(products.iter().zip(marks))
+            {
+                // The scale of a row first: a multiple of it does not underflow.
+                let product = *product as f32 * scale * question.scale;
+                *bound = question.constant
+                    + offset
+                    + product
+                    + question.by_residual * residual
+                    + question.by_length * length;
+            }
+            for (part, bounds) in bounds.chunks(PART).enumerate() {
+                // What is not a number, from vectors too large for f32, is never passed over.
+                if bounds.iter().filter(|bound| **bound < bar).count() == bounds.len() {
+                    continue;
+                }
+                for (at, bound) in (part * PART..).zip(bounds) {
+                    let marks = offsets.get(at).zip(residuals.get(at).zip(lengths.get(at)));
+                    let Some((offset, (residual, length))) = marks.filter(|_| passes(*bound, bar)) else { continue };
+                    found.push(Bounded { bound: *bound, place: block * BLOCK + at });
+                    let open = question.slack
+                        + question.by_residual * residual
+                        + question.by_length * length
+                        + offset.abs() * OFFSET_OPEN;
+                    let least = bound - 2.25 * open;
+                    let least = Reverse(Total(if least.is_nan() { f32::NEG_INFINITY } else { least }));
+                    if kept.len() < top {
+                        kept.push(least);
+                    } else if let Some(mut worst) = kept.peek_mut().filter(|worst| least < **worst) {
+                        *worst = least;
+                    } else {
+                        continue;
+                    }
+                    if let Some(Reverse(Total(least))) = kept.peek().filter(|_| kept.len() == top) {
+                        // As many as asked for score at least this.
+                        bar = bar.max(question.reach(question.least_score(*least)));
+                    }
+                }
+            }
+        }
+        found.retain(|bounded| passes(bounded.bound, bar));
+        found.sort_unstable_by(|a, b| b.bound.total_cmp(&a.bound));
+        found
+    }
+}
+
+/// Not a number passes.
+fn passes(bound: f32, bar: f32) -> bool {
+    bound.partial_cmp(&bar) != Some(Ordering::Less)
+}
+
+/// A vector and what its score can be at most, on the scale of [`Question::reach`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounded {
+    pub(crate) bound: f32,
+    pub(crate) place: usize,
+}
+
+/// A coded query with what it adds to the bounds.
+///
+/// Bounds are on the scale of exact dot products, and under L2 of minus half of the squared distance.
+#[derive(Debug)]
+pub(crate) struct Question {
+    metric: Metric,
+    codes: Box<[i8]>,
+    scale: f32,
+    /// The part of every score that no vector changes, with `slack` on top.
+    constant: f32,
+    slack: f32,
+    /// What each unit of a vector's residual leaves open.
+    by_residual: f32,
+    /// What each unit of a vector's coded length leaves open.
+    by_length: f32,
+    rounding: f64,
+}
+
+impl Question {
+    /// What a bound is at least, if its vector can have this score.
+    pub(crate) fn reach(&self, score: f32) -> f32 {
+        match self.metric {
+            Metric::Dot => score,
+            // Everything below -1 scores -1.
+            Metric::Cosine if score <= -1.0 => f32::NEG_INFINITY,
+            Metric::Cosine => score,
+            Metric::L2 => {
+                let distance = (f64::from(-score).max(0.0) + UNDERFLOW_ROOT) / (1.0 - self.rounding);
+                down(-distance * distance / 2.0)
+            }
+        }
+    }
+
+    /// The score at least that a vector has whose value on the scale of bounds is at least `least`.
+    fn least_score(&self, least: f32) -> f32 {
+        match self.metric {
+            Metric::Dot => least,
+            Metric::Cosine => least.clamp(-1.0, 1.0),
+            Metric::L2 => {
+                let distance = (-2.0 * f64::from(least)).max(0.0).sqrt();
+                down(-(distance * (1.0 + self.rounding) + UNDERFLOW_ROOT))
+            }
+        }
+    }
+}
+
+/// A vector without the centre. Subtraction in f64 leaves less than a 2^53rd part of each component.
+struct Centred(Vec<f64>);
+
+/// What [`Centred::code`] made of it.
+struct Coded {
+    scale: f32,
+    /// At least the length of `scale * code`.
+    length: f64,
+    /// At least the length of what is missing.
+    residual: f64,
+}
+
+impl Centred {
+    fn new(vector: &[f32], centre: &[f64]) -> Self {
+        Self(vector.iter().zip(centre).map(|(x, centre)| f64::from(*x) - centre).collect())
+    }
+
+    fn square(&self) -> f64 {
+        sum(&self.0, &self.0)
+    }
+
+    /// The residual is that of the codes as they are, so whatever they are, bounds hold.
+    fn code(&self, codes: &mut [i8]) -> Coded {
+        let greatest = self.0.iter().fold(0.0_f64, |greatest, x| greatest.max(x.abs()));
+        let scale = up(greatest / 127.0);
+        let exact = f64::from(scale);
+        let inverse = if scale > 0.0 { 1.0 / exact } else { 0.0 };
+        // Adding it rounds to an integer, which is in the lowest bits then.
+        const SHIFT: f64 = 1.5 * (1_u64 << 52) as f64;
+        let mut rounded = vec![0.0; self.0.len()];
+        let mut missing = vec![0.0; self.0.len()];
+        for ((x, code), (rounded, missing)) in self.0.iter().zip(codes).zip(rounded.iter_mut().zip(missing.iter_mut()))
+        {
+            let shifted = x * inverse + SHIFT;
+            let [low, ..] = shifted.to_bits().to_le_bytes();
+            *code = low.cast_signed();
+            *rounded = (shifted - SHIFT) * exact;
+            *missing = x - *rounded;
+        }
+        let length = sum(&rounded, &rounded).sqrt() * (1.0 + ARITHMETIC_F64);
+        let residual = sum(&missing, &missing).sqrt() * (1.0 + ARITHMETIC_F64) + length * ARITHMETIC_F64;
+        Coded { scale, length, residual }
+    }
+}
+
+/// Sum of the products, in an order that the compiler can make vector instructions of.
+fn sum(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}
+
+#[derive(Debug)]
+struct Total(f32);
+
+impl PartialEq for Total {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Total {}
+
+impl PartialOrd for Total {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Total {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// The least f32 that is not below.
+#[expect(clippy::cast_possible_truncation, reason = "rounded, then corrected")]
+fn up(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) < value { near.next_up() } else { near }
+}
+
+/// The greatest f32 that is not above.
+fn down(value: f64) -> f32 {
+    -up(-value)
+}
