@@ -59,8 +59,21 @@ impl Flat {
         rows.saturating_add(4).saturating_mul(row + row / 8 + 46)
     }
 
-    /// Gives back memory that was taken in advance.
-    pub(crate) fn shrink(&mut self) {
+    /// Vectors are put one after the other, and nothing is asked before [`Flat::loaded`]: codes are made once, then.
+    pub(crate) fn loading(metric: Metric, dimensions: u32) -> Self {
+        Self { puts_max: usize::MAX, ..Self::new(metric, dimensions) }
+    }
+
+    /// Codes what was put, and gives back memory that was taken in advance.
+    pub(crate) fn loaded(&mut self) {
+        self.shrink();
+        self.puts_max = 0;
+        if self.rows.len() >= CODED_FROM {
+            self.code();
+        }
+    }
+
+    fn shrink(&mut self) {
         self.originals.shrink_to_fit();
         self.rows.shrink_to_fit();
         self.places.shrink_to_fit();
@@ -362,6 +375,29 @@ mod tests {
             assert!(flat.bytes() <= foretold, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
             flat.shrink();
             assert!(flat.bytes() > foretold / 2, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
+        }
+    }
+
+    /// Codes are made once, at the end, and then as if the vectors had come one by one.
+    #[test]
+    fn a_loaded_index_answers_and_goes_on_like_any_other() {
+        for count in [CODED_FROM - 1, CODED_FROM, 3 * CODED_FROM] {
+            let (mut loaded, mut grown) = (Flat::loading(Metric::Cosine, 2), Flat::new(Metric::Cosine, 2));
+            for row in 0..count {
+                let (row, vector) = (RowId(row as u64), vector(row as f32));
+                loaded.put(row, &vector);
+                grown.put(row, &vector);
+                assert!(loaded.codes.is_none());
+            }
+            loaded.loaded();
+            assert_eq!(loaded.codes.is_some(), count >= CODED_FROM);
+            for row in 0..2 * CODED_FROM {
+                assert_eq!(loaded.search(&vector(1.0), 5, -1.0), grown.search(&vector(1.0), 5, -1.0));
+                let (row, vector) = (RowId((count + row) as u64), vector(0.5 + row as f32));
+                loaded.put(row, &vector);
+                grown.put(row, &vector);
+            }
+            assert!(loaded.codes.is_some());
         }
     }
 

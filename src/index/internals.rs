@@ -22,11 +22,11 @@ impl FlatIndex {
     /// `InvalidInput` for vectors that a memory could not have.
     pub fn of(vectors: &[Vec<f32>]) -> Result<Self> {
         let dimensions = vectors.first().map_or(1, Vec::len);
-        let mut flat = Flat::new(Metric::Cosine, u32::try_from(dimensions).unwrap_or(u32::MAX));
+        let mut flat = Flat::loading(Metric::Cosine, u32::try_from(dimensions).unwrap_or(u32::MAX));
         for (row, vector) in (0..).zip(vectors) {
             flat.put(RowId(row), &GivenVector::new(vector)?.ready(Metric::Cosine)?);
         }
-        flat.shrink();
+        flat.loaded();
         Ok(Self(flat))
     }
 

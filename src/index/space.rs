@@ -17,9 +17,14 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// An empty space that stands for the file as of `through`.
-    pub(crate) fn new(metric: Metric, dimensions: u32, through: u64) -> Self {
-        Self { through, tier: Flat::new(metric, dimensions) }
+    /// A space that stands for the file as of `through` when all of its vectors are put and it is [`Space::loaded`].
+    pub(crate) fn loading(metric: Metric, dimensions: u32, through: u64) -> Self {
+        Self { through, tier: Flat::loading(metric, dimensions) }
+    }
+
+    /// Everything that was there is put.
+    pub(crate) fn loaded(&mut self) {
+        self.tier.loaded();
     }
 
     /// The sequence of the file that this space equals.
@@ -35,11 +40,6 @@ impl Space {
     /// Memory that it takes.
     pub(crate) fn bytes(&self) -> u64 {
         self.tier.bytes()
-    }
-
-    /// Gives back memory that was taken in advance.
-    pub(crate) fn shrink(&mut self) {
-        self.tier.shrink();
     }
 
     pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {

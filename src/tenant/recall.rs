@@ -254,13 +254,13 @@ fn replay(space: &mut Space, snapshot: &Snapshot, found: &Found, now: u64) -> Re
 }
 
 fn load(snapshot: &Snapshot, found: &Found, now: u64) -> Result<Space> {
-    let mut space = Space::new(found.record.metric, found.record.dimensions, now);
+    let mut space = Space::loading(found.record.metric, found.record.dimensions, now);
     let (first, last) = found.place.all();
     for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;
         let vector = Vector::from_bytes(bytes.value(), found.record.dimensions)?;
         space.put(RowId(number_of(key.value())?), &vector);
     }
-    space.shrink();
+    space.loaded();
     Ok(space)
 }
