@@ -7,7 +7,8 @@ use std::time::Duration;
 /// One bucket for each power of two, in steps of a quarter: a value is known to a fifth.
 const STEPS: usize = 4;
 const BUCKETS: usize = 64 * STEPS;
-/// Buckets that are made together, when the first of them is needed: most tenants need few, and there may be many tenants.
+/// Buckets that are made together, when the first of them is needed: most tenants need few, and there may be many
+/// tenants.
 const GROUP: usize = 8 * STEPS;
 const GROUPS: usize = BUCKETS / GROUP;
 

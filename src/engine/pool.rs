@@ -102,7 +102,8 @@ impl Pool {
             return slot.clone();
         }
         if slots.known.len() >= slots.prune_at {
-            // Nobody but this map can give out a slot that it alone holds. One whose last sync failed must not be forgotten.
+            // Nobody but this map can give out a slot that it alone holds. One whose last sync failed must not be
+            // forgotten.
             let retired = &self.retired_operations;
             slots.known.retain(|_, slot| {
                 let held = Arc::strong_count(slot) > 1 || slot.sync_failed.load(Ordering::Acquire);
@@ -230,7 +231,8 @@ impl Pool {
     }
 
     fn close_if_idle(&self, slot: &TenantSlot) -> bool {
-        // A file that failed may go too: its slot keeps what is known of it. Its room is given back before anybody can open it again and take some for it.
+        // A file that failed may go too: its slot keeps what is known of it. Its room is given back before anybody can
+        // open it again and take some for it.
         let closed = slot.file.close_if_idle(|tenant| {
             let outcome = slot.closed(&tenant);
             drop(tenant);

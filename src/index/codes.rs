@@ -70,14 +70,6 @@ impl Codes {
         self.codes.capacity() + marks.map(|marks| 4 * marks.capacity()).iter().sum::<usize>()
     }
 
-    /// Gives back memory that was taken in advance.
-    pub(crate) fn shrink(&mut self) {
-        self.codes.shrink_to_fit();
-        for marks in [&mut self.scales, &mut self.offsets, &mut self.residuals, &mut self.lengths] {
-            marks.shrink_to_fit();
-        }
-    }
-
     /// Takes memory for so many more rows, and no more than that.
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.codes.reserve_exact(rows * self.centre.len());

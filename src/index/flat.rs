@@ -66,19 +66,12 @@ impl Flat {
 
     /// Codes what was put, and gives back memory that was taken in advance.
     pub(crate) fn loaded(&mut self) {
-        self.shrink();
-        self.puts_max = 0;
-        if self.rows.len() >= CODED_FROM {
-            self.code();
-        }
-    }
-
-    fn shrink(&mut self) {
         self.originals.shrink_to_fit();
         self.rows.shrink_to_fit();
         self.places.shrink_to_fit();
-        if let Some(codes) = &mut self.codes {
-            codes.shrink();
+        self.puts_max = 0;
+        if self.rows.len() >= CODED_FROM {
+            self.code();
         }
     }
 
@@ -373,7 +366,7 @@ mod tests {
             }
             let foretold = Flat::bytes_for(count, dimensions);
             assert!(flat.bytes() <= foretold, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
-            flat.shrink();
+            flat.loaded();
             assert!(flat.bytes() > foretold / 2, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
         }
     }
