@@ -62,6 +62,7 @@ pub use index::hashing::HashingEmbedder;
 #[doc(hidden)]
 pub use index::internals;
 pub use index::metric::Metric;
+pub use index::settings::IndexSettings;
 pub use meter::Histogram;
 pub use store::chain::ChainHead;
 pub use tenant::audit::{AuditAction, AuditEntry, AuditOutcome};
@@ -69,6 +70,7 @@ pub use tenant::credential::{Credential, CredentialInfo};
 pub use tenant::cursor::{Cursor, FeedPosition};
 pub use tenant::feed::{FeedEvent, FeedPage};
 pub use tenant::filter::Filter;
+pub use tenant::index_status::{IndexStatus, IndexTier};
 pub use tenant::list::{List, Page};
 pub use tenant::memory::{Json, Memory, MemoryRecord, MetadataValue};
 pub use tenant::namespace::NamespaceInfo;

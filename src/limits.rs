@@ -55,6 +55,22 @@ pub const RECALL_NAMESPACES_MAX: usize = 64;
 pub const QUESTION_BYTES_MAX: usize = 64 << 10;
 /// Largest and smallest breadth of a search (`ef_search`) that a recall may ask for.
 pub const EF_SEARCH_MAX: u32 = 10_000;
+/// Bytes of a stored index in one row of the file. A value of 64 KiB would occupy twice as much.
+pub(crate) const SEGMENT_CHUNK_BYTES: usize = 65_000;
+/// Bytes of a stored index that one transaction writes at most: others wait no longer than that takes.
+pub(crate) const SEGMENT_BATCH_BYTES: usize = 4 << 20;
+/// A larger index is not stored, and is built anew when it is needed.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Fewer vectors are read from the file as fast as a stored index would be.
+pub(crate) const SEGMENT_ROWS_MIN: usize = 1_024;
+/// Largest number of candidates that are weighed when a graph is built (`ef_construction`).
+pub const EF_CONSTRUCTION_MAX: u32 = 1_000;
+/// Fewest and most links of a node of a graph (`M`).
+pub const GRAPH_LINKS_MIN: u32 = 4;
+/// See [`GRAPH_LINKS_MIN`].
+pub const GRAPH_LINKS_MAX: u32 = 64;
+/// Fewest vectors for which a graph may be asked for.
+pub const GRAPH_ROWS_MIN: u32 = 256;
 /// Changes of one tenant that wait for their turn at most, in number and in bytes; more are told to come again.
 pub const WAITING_CHANGES_MAX: usize = 1_024;
 /// See [`WAITING_CHANGES_MAX`].

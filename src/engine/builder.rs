@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
 use crate::index::embedder::Embedder;
+use crate::index::settings::IndexSettings;
 use crate::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, TENANT_CACHE_BYTES_DEFAULT};
 use crate::store::file::{Disk, SystemDisk};
 
@@ -38,7 +39,7 @@ pub struct Ready(RootKey);
 /// ```
 /// use std::sync::Arc;
 /// use watertight::disk::MemoryDisk;
-/// use watertight::{Engine, HashingEmbedder, Issuer, Jwks, JwtVerifier, RootKey, SystemClock};
+/// use watertight::{Engine, HashingEmbedder, IndexSettings, Issuer, Jwks, JwtVerifier, RootKey, SystemClock};
 ///
 /// let keys = || {
 ///     Jwks::from_json(
@@ -56,6 +57,7 @@ pub struct Ready(RootKey);
 ///     .tenant_cache_bytes(1 << 20)
 ///     .memory_bytes(64 << 20)
 ///     .open_tenants_max(500)
+///     .index(IndexSettings::new().graph_from(50_000))
 ///     .clock(Arc::new(SystemClock))
 ///     .danger()
 ///     .disk(Arc::new(MemoryDisk::new()))
@@ -91,6 +93,7 @@ pub(super) struct Options {
     pub(super) plaintext: bool,
     pub(super) embedders: Vec<Arc<dyn Embedder>>,
     pub(super) pool: PoolLimits,
+    pub(super) index: IndexSettings,
 }
 
 impl EngineBuilder<NeedsRootKey> {
@@ -109,6 +112,7 @@ impl EngineBuilder<NeedsRootKey> {
                 bytes: MEMORY_BYTES_DEFAULT,
                 tenant_index_bytes: MEMORY_BYTES_DEFAULT / 2,
             },
+            index: IndexSettings::new(),
         };
         Self { state: NeedsRootKey(()), options }
     }
@@ -166,6 +170,13 @@ impl<State> EngineBuilder<State> {
         self
     }
 
+    /// How vector indexes are built; see [`IndexSettings`].
+    #[must_use]
+    pub fn index(mut self, settings: IndexSettings) -> Self {
+        self.options.index = settings;
+        self
+    }
+
     /// Embeds texts, and questions that are texts, in namespaces of its model. One for each model.
     #[must_use]
     pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
@@ -205,6 +216,7 @@ impl EngineBuilder<Ready> {
         if self.options.pool.bytes < MEMORY_BYTES_MIN {
             return Err(Error::invalid("memory", "must be at least 1 MiB"));
         }
+        self.options.index.check()?;
         Engine::open(self.options, &self.state.0)
     }
 }

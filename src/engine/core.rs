@@ -21,6 +21,7 @@ use crate::identity::authority::Authority;
 use crate::identity::jwt::{JwtVerifier, unverified_issuer};
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
 use crate::index::embedder::Embedders;
+use crate::index::settings::IndexSettings;
 use crate::limits::{CATALOG_CACHE_BYTES, KEY_FILE_BYTES_MAX};
 use crate::store::database::FileSpec;
 use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) plaintext: bool,
     pub(crate) tenant_cache_bytes: usize,
+    pub(crate) index: IndexSettings,
     /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
     /// from a row that an operator has just replaced.
     pub(crate) lifecycle: RwLock<()>,
@@ -136,9 +138,10 @@ impl Engine {
             key,
             catalog,
             clock,
-            pool: Pool::new(options.pool),
+            pool: Pool::new(options.pool, options.index),
             plaintext: format.plaintext,
             tenant_cache_bytes: options.tenant_cache_bytes,
+            index: options.index,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
             embedders,

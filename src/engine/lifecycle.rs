@@ -183,8 +183,15 @@ impl Inner {
             read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
         let key = TenantKey::unwrap(&file, &self.key, incarnation, epoch)?;
         let spec = self.tenant_spec(incarnation, epoch, &key);
-        let opening =
-            Opening { spec, sync_failed, cursor_key: key.cursors(), credential_key: key.credentials(), meters, room };
+        let opening = Opening {
+            spec,
+            sync_failed,
+            cursor_key: key.cursors(),
+            credential_key: key.credentials(),
+            meters,
+            room,
+            index_settings: self.index,
+        };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 

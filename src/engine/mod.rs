@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod core;
 mod keeper;
 pub(crate) mod lifecycle;
+mod merger;
 pub(crate) mod operator;
 pub(crate) mod pool;
 pub(crate) mod slot;

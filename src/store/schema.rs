@@ -30,6 +30,9 @@ pub(crate) const MEMORIES: Definition<&[u8]> = TableDefinition::new("memories");
 pub(crate) const VECTORS: Definition<&[u8]> = TableDefinition::new("vectors");
 /// Tenant file: `scope u32 BE | namespace u32 BE | sequence u64 BE` -> change record.
 pub(crate) const CHANGES: Definition<&[u8]> = TableDefinition::new("changes");
+/// Tenant file: `scope u32 BE | namespace u32 BE` -> manifest record of the namespace's stored index; the same with
+/// `| generation u64 BE | chunk u32 BE` -> bytes of it.
+pub(crate) const SEGMENTS: Definition<&[u8]> = TableDefinition::new("segments");
 /// Tenant file: `expires-at u64 BE | scope u32 BE | namespace u32 BE | row u64 BE` -> nothing.
 pub(crate) const EXPIRIES: Definition<&[u8]> = TableDefinition::new("expiries");
 /// Tenant file: `user u32 BE | idempotency key` -> record of the outcome.
@@ -89,6 +92,7 @@ tables! {
         memories: &'static [u8] = MEMORIES,
         vectors: &'static [u8] = VECTORS,
         changes: &'static [u8] = CHANGES,
+        segments: &'static [u8] = SEGMENTS,
         credentials: &'static [u8] = CREDENTIALS,
         audit: u64 = AUDIT,
     }

@@ -157,11 +157,8 @@ impl Tenant {
     /// The namespaces of the tenant and the caller's own, each in byte order of their names.
     pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
         self.database.read(|snapshot| {
-            let mut found = named_in(snapshot, 0)?;
-            if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
-                found.extend(named_in(snapshot, own)?);
-            }
-            Ok(found)
+            let visible = visible(snapshot, proof.user())?.into_iter();
+            Ok(visible.map(|(name, found)| found.record.into_info(name, found.place.scope != 0)).collect())
         })
     }
 
@@ -233,8 +230,17 @@ impl Tenant {
     }
 }
 
+/// The namespaces that a user can see: the tenant's, then its own.
+pub(super) fn visible(snapshot: &Snapshot, user: &UserId) -> Result<Vec<(Namespace, Found)>> {
+    let mut found = named_in(snapshot, 0)?;
+    if let Some(UserNumber(own)) = user::find(&snapshot.users, user)? {
+        found.extend(named_in(snapshot, own)?);
+    }
+    Ok(found)
+}
+
 /// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
-fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<NamespaceInfo>> {
+fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<(Namespace, Found)>> {
     let first = scope.to_be_bytes();
     let rows = snapshot.namespaces.range(first.as_slice()..)?;
     rows.map_while(|row| {
@@ -245,7 +251,7 @@ fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<NamespaceInfo>> {
         let name = key.value().strip_prefix(&first)?;
         let described = || {
             let record: NamespaceRecord = codec::decode(value.value())?;
-            Ok(record.into_info(stored_name(name)?, scope != 0))
+            Ok((stored_name(name)?, Found { place: Place { scope, namespace: record.number }, record }))
         };
         Some(described())
     })

@@ -8,6 +8,7 @@ use redb::ReadableTable;
 use super::change::Change;
 use super::open::Tenant;
 use super::place::{Area, Place, number_of};
+use super::segment::clear_segments;
 use super::write::Deleted;
 use crate::access::gate::{Admin, Operation, Proof};
 use crate::clock::Timestamp;
@@ -109,6 +110,7 @@ impl Change<'_> {
             self.writer.open_table(CHANGES)?.remove(place.numbered(*sequence).as_slice())?;
         }
         *left -= changes.len();
+        *left -= clear_segments(&mut self.writer, place, *left)?;
         if *left > 0 {
             self.writer.open_table(DOOMED)?.remove(place.prefix().as_slice())?;
             self.facts.doomed = self.facts.doomed.checked_sub(1).ok_or(Reason::DamagedRecord("deleted namespace"))?;
