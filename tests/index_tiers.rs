@@ -1,0 +1,289 @@
+//! Indexes that grow a graph and lose it again, are stored and loaded, and answer as a naive index does all the while.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use support::rng::Rng;
+use support::sim_disk::SimDisk;
+use support::world::root_key;
+use watertight::TestClock;
+use watertight::{
+    Attestation, Authority, Effort, Engine, ErrorKind, IndexSettings, IndexStatus, IndexTier, Issuer, Memories, Memory,
+    Metric, NamespaceSettings, Recall, Scopes, TenantHandle, TenantSpec, Timestamp,
+};
+
+const DATA: &str = "/data";
+const DIMENSIONS: usize = 12;
+
+struct Scene {
+    tenant: TenantHandle,
+    notes: Memories,
+    engine: Engine,
+    authority: Authority,
+    clock: Arc<TestClock>,
+}
+
+/// Graphs from so many vectors.
+fn open(disk: &SimDisk, graph_from: u32, clock: &Arc<TestClock>) -> Scene {
+    let (engine, authority) = Engine::builder(Path::new(DATA))
+        .root_key(root_key())
+        .index(IndexSettings::new().graph_from(graph_from))
+        .clock(clock.clone())
+        .danger()
+        .disk(Arc::new(disk.clone()))
+        .open()
+        .unwrap();
+    let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    match operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+    }
+    let identity = authority.attest(Attestation::new("acme", "alice").unwrap().scopes(Scopes::ALL)).unwrap();
+    let tenant = engine.tenant(&identity).unwrap();
+    let notes = tenant.memories("notes").unwrap();
+    Scene { tenant, notes, engine, authority, clock: clock.clone() }
+}
+
+fn clock() -> Arc<TestClock> {
+    TestClock::at(Timestamp::from_seconds(1_800_000_000))
+}
+
+impl Scene {
+    fn reopen(self, disk: &SimDisk, graph_from: u32) -> Self {
+        let Self { tenant, notes, engine, authority, clock } = self;
+        drop((tenant, notes, authority));
+        engine.close().unwrap();
+        drop(engine);
+        open(disk, graph_from, &clock)
+    }
+
+    fn status(&self) -> IndexStatus {
+        self.tenant.index_status().unwrap().into_iter().find(|status| status.namespace.as_str() == "notes").unwrap()
+    }
+
+    /// Recalls, which has the index looked after, until that is done.
+    fn settle(&self, is_settled: impl Fn(&IndexStatus) -> bool) -> IndexStatus {
+        let start = Instant::now();
+        loop {
+            self.notes.recall(&Recall::vector(&[1.0; DIMENSIONS])).unwrap();
+            let status = self.status();
+            if is_settled(&status) {
+                return status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(120), "{status:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Keys with their vectors.
+type Model = BTreeMap<String, Vec<f32>>;
+
+fn vector(rng: &mut Rng) -> Vec<f32> {
+    (0..DIMENSIONS).map(|_| rng.below(2_000) as f32 / 1_000.0 - 1.0).map(|x| if x == 0.0 { 0.5 } else { x }).collect()
+}
+
+fn put(scene: &Scene, model: &mut Model, rng: &mut Rng, keys: impl Iterator<Item = u64>) {
+    let memories: Vec<Memory> = keys
+        .map(|key| {
+            let (key, vector) = (format!("key {key}"), vector(rng));
+            model.insert(key.clone(), vector.clone());
+            Memory::new(key).vector(vector)
+        })
+        .collect();
+    for batch in memories.chunks(1_000) {
+        scene.notes.put_many(batch.to_vec()).unwrap();
+    }
+}
+
+fn delete(scene: &Scene, model: &mut Model, keys: &[String]) {
+    for key in keys {
+        model.remove(key);
+        scene.notes.delete(key).unwrap();
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Keys of the nearest, nearest first.
+fn naive(model: &Model, query: &[f32], top: usize) -> Vec<String> {
+    let mut scored: Vec<(f64, &String)> = model.iter().map(|(key, vector)| (cosine(query, vector), key)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(top).map(|(_, key)| key.clone()).collect()
+}
+
+fn recalled(scene: &Scene, recall: Recall) -> Vec<String> {
+    scene.notes.recall(&recall).unwrap().into_iter().map(|hit| hit.memory.key).collect()
+}
+
+/// Exactly the naive answer where everything is looked at; nearly always through a graph.
+fn check(scene: &Scene, model: &Model, rng: &mut Rng, questions: usize) {
+    let (mut found, mut wanted) = (0, 0);
+    for _ in 0..questions {
+        let query = vector(rng);
+        let truth = naive(model, &query, 10);
+        let exact = recalled(scene, Recall::vector(&query).effort(Effort::Exact));
+        assert_eq!(exact, truth);
+        let answer = recalled(scene, Recall::vector(&query));
+        assert_eq!(answer.len(), truth.len());
+        wanted += truth.len();
+        found += answer.iter().filter(|key| truth.contains(key)).count();
+    }
+    assert!(found * 100 >= wanted * 98, "{found} of {wanted}");
+}
+
+#[test]
+fn grows_a_graph_and_loses_it_again() {
+    let (disk, rng, model) = (SimDisk::new(1), &mut Rng(1), &mut Model::new());
+    let scene = open(&disk, 1_500, &clock());
+    put(&scene, model, rng, 0..1_400);
+    check(&scene, model, rng, 20);
+    assert_eq!(scene.status().tier, IndexTier::Flat);
+
+    put(&scene, model, rng, 1_400..2_000);
+    let status = scene.settle(|status| status.tier == IndexTier::Graph);
+    assert_eq!((status.vectors, status.beside_graph, status.gone_from_graph), (2_000, 0, 0));
+    check(&scene, model, rng, 50);
+
+    // A few come and go beside it.
+    put(&scene, model, rng, 1_900..2_200);
+    delete(&scene, model, &(0..50).map(|key| format!("key {key}")).collect::<Vec<_>>());
+    check(&scene, model, rng, 50);
+    let status = scene.status();
+    assert_eq!((status.tier, status.beside_graph, status.gone_from_graph), (IndexTier::Graph, 300, 150));
+
+    // Many: they are taken into a new one.
+    put(&scene, model, rng, 2_200..2_800);
+    scene.settle(|status| status.beside_graph == 0 && status.gone_from_graph == 0);
+    check(&scene, model, rng, 50);
+
+    // Hysteresis: below the threshold it stays, below half of it it goes.
+    delete(&scene, model, &(1_000..2_400).map(|key| format!("key {key}")).collect::<Vec<_>>());
+    let status = scene.settle(|status| status.beside_graph == 0 && status.gone_from_graph == 0);
+    assert_eq!((status.tier, status.vectors), (IndexTier::Graph, 1_350));
+    delete(&scene, model, &(50..700).map(|key| format!("key {key}")).collect::<Vec<_>>());
+    let status = scene.settle(|status| status.tier == IndexTier::Flat);
+    assert_eq!(status.vectors, 700);
+    check(&scene, model, rng, 20);
+}
+
+#[test]
+fn a_stored_index_is_loaded_and_brought_to_where_the_file_is() {
+    for graph_from in [1_500, 100_000] {
+        let (disk, rng, model) = (SimDisk::new(2), &mut Rng(2), &mut Model::new());
+        let tier = if graph_from == 1_500 { IndexTier::Graph } else { IndexTier::Flat };
+        let scene = open(&disk, graph_from, &clock());
+        put(&scene, model, rng, 0..2_000);
+        scene.settle(|status| status.tier == tier && status.stored);
+        // These are not in the segment.
+        put(&scene, model, rng, 1_950..2_100);
+        delete(&scene, model, &(0..30).map(|key| format!("key {key}")).collect::<Vec<_>>());
+
+        let scene = scene.reopen(&disk, graph_from);
+        assert_eq!(scene.status().tier, IndexTier::Unloaded);
+        let query = vector(rng);
+        assert_eq!(recalled(&scene, Recall::vector(&query).effort(Effort::Exact)), naive(model, &query, 10));
+        let status = scene.status();
+        assert_eq!((status.tier, status.vectors, status.building), (tier, 2_070, None));
+        check(&scene, model, rng, 30);
+        // Originals follow.
+        scene.settle(|status| status.originals_in_memory);
+        check(&scene, model, rng, 30);
+
+        // What came beside the graph is stored with it, and once more there is nothing to build.
+        let scene = scene.reopen(&disk, graph_from);
+        check(&scene, model, rng, 30);
+        assert_eq!(scene.status().tier, tier);
+    }
+}
+
+#[test]
+fn an_index_of_another_state_of_the_file_is_not_used() {
+    let (disk, rng, model) = (SimDisk::new(3), &mut Rng(3), &mut Model::new());
+    let scene = open(&disk, 100_000, &clock());
+    put(&scene, model, rng, 0..1_200);
+    scene.settle(|status| status.stored && status.originals_in_memory);
+    // A namespace that is deleted leaves no segment to one of the same name.
+    scene.tenant.memories("notes").unwrap().delete_namespace().unwrap();
+    model.clear();
+    put(&scene, model, rng, 5_000..6_100);
+    check(&scene, model, rng, 20);
+    let scene = scene.reopen(&disk, 100_000);
+    check(&scene, model, rng, 20);
+}
+
+/// Puts, deletions, expiry, reopening and merges in any order, against a naive index.
+#[test]
+fn whatever_happens_answers_are_those_of_a_naive_index() {
+    for seed in 0..4 {
+        let (disk, rng, model) = (SimDisk::new(seed), &mut Rng(seed), &mut Model::new());
+        let mut scene = open(&disk, 1_100, &clock());
+        let metric = [Metric::Cosine, Metric::Cosine, Metric::Dot, Metric::L2][seed as usize];
+        let settings = NamespaceSettings::new().metric(metric);
+        scene.tenant.memories("notes").unwrap().create(&settings).unwrap();
+        let mut expiring: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let mut now = Timestamp::from_seconds(1_800_000_000);
+        for _ in 0..60 {
+            match rng.below(10) {
+                0..=3 => {
+                    let first = rng.below(1_800);
+                    let keys: Vec<u64> = (first..first + 1 + rng.below(400)).collect();
+                    keys.iter().for_each(|key| drop(expiring.remove(&format!("key {key}"))));
+                    put(&scene, model, rng, keys.into_iter());
+                }
+                4..=5 => {
+                    let count = rng.below(150) as usize;
+                    let start = rng.below(model.len().max(1) as u64) as usize;
+                    let keys: Vec<String> = model.keys().skip(start).take(count).cloned().collect();
+                    keys.iter().for_each(|key| drop(expiring.remove(key)));
+                    delete(&scene, model, &keys);
+                }
+                6 => {
+                    let end = Timestamp::from_micros(now.as_micros() + 1_000_000 * (1 + rng.below(100)));
+                    for n in 0..rng.below(60) {
+                        let (key, vector) = (format!("brief {}", rng.below(200) + n), vector(rng));
+                        scene.notes.put(Memory::new(&*key).vector(vector.clone()).expires_at(end)).unwrap();
+                        model.insert(key.clone(), vector);
+                        expiring.insert(key, end);
+                    }
+                }
+                7 => {
+                    now = Timestamp::from_micros(now.as_micros() + 1_000_000 * rng.below(80));
+                    scene.clock.set(now);
+                    let gone: Vec<String> =
+                        expiring.iter().filter(|(_, end)| **end <= now).map(|(key, _)| key.clone()).collect();
+                    for key in gone {
+                        expiring.remove(&key);
+                        model.remove(&key);
+                    }
+                }
+                8 => scene = scene.reopen(&disk, 1_100),
+                _ => drop(scene.settle(|status| status.building.is_none())),
+            }
+            let query = vector(rng);
+            let score = |vector: &[f32]| -> f64 {
+                let pairs = || query.iter().zip(vector).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+                match metric {
+                    Metric::Dot => pairs().map(|(a, b)| a * b).sum(),
+                    Metric::L2 => -pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
+                    _ => cosine(&query, vector),
+                }
+            };
+            let mut truth: Vec<(f64, &String)> = model.iter().map(|(key, vector)| (score(vector), key)).collect();
+            truth.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let truth: Vec<&String> = truth.into_iter().take(10).map(|(_, key)| key).collect();
+            let exact = recalled(&scene, Recall::vector(&query).effort(Effort::Exact));
+            assert_eq!(exact.iter().collect::<Vec<_>>(), truth, "seed {seed}, {metric:?}");
+            let answer = recalled(&scene, Recall::vector(&query));
+            assert_eq!(answer.len(), truth.len(), "seed {seed}");
+            assert!(answer.iter().all(|key| model.contains_key(key)), "seed {seed}");
+        }
+    }
+}
