@@ -63,6 +63,10 @@ pub(crate) const SEGMENT_BATCH_BYTES: usize = 4 << 20;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 /// Fewer vectors are read from the file as fast as a stored index would be.
 pub(crate) const SEGMENT_ROWS_MIN: usize = 1_024;
+/// Metadata fields that are kept beside an index for filters; a filter of more reads records.
+pub(crate) const COLUMNS_MAX: usize = 16;
+/// A longer text is not kept beside an index: it is looked at in its record.
+pub(crate) const COLUMN_TEXT_BYTES_MAX: usize = 64;
 /// Largest number of candidates that are weighed when a graph is built (`ef_construction`).
 pub const EF_CONSTRUCTION_MAX: u32 = 1_000;
 /// Fewest and most links of a node of a graph (`M`).

@@ -12,8 +12,8 @@ use support::sim_disk::SimDisk;
 use support::world::root_key;
 use watertight::TestClock;
 use watertight::{
-    Attestation, Authority, Effort, Engine, ErrorKind, IndexSettings, IndexStatus, IndexTier, Issuer, Memories, Memory,
-    Metric, NamespaceSettings, Recall, Scopes, TenantHandle, TenantSpec, Timestamp,
+    Attestation, Authority, Effort, Engine, ErrorKind, Filter, IndexSettings, IndexStatus, IndexTier, Issuer, Memories,
+    Memory, Metric, NamespaceSettings, Recall, Scopes, Selection, TenantHandle, TenantSpec, Timestamp, UserId,
 };
 
 const DATA: &str = "/data";
@@ -217,6 +217,82 @@ fn an_index_of_another_state_of_the_file_is_not_used() {
     check(&scene, model, rng, 20);
     let scene = scene.reopen(&disk, 100_000);
     check(&scene, model, rng, 20);
+}
+
+/// What a filter selects is what is found, however little that is, and as much as is asked for.
+#[test]
+fn selections_of_any_size_are_answered_in_full() {
+    for graph_from in [1_500, 100_000] {
+        let (disk, rng) = (SimDisk::new(4), &mut Rng(4));
+        let scene = open(&disk, graph_from, &clock());
+        let mut rows: BTreeMap<u64, Vec<f32>> = BTreeMap::new();
+        let mut put = |keys: std::ops::Range<u64>, rng: &mut Rng| {
+            let memories = keys.map(|n| {
+                let vector = vector(rng);
+                rows.insert(n, vector.clone());
+                let memory = Memory::new(format!("{}/{n:05}", n % 7)).vector(vector);
+                let memory = memory.metadata("half", n % 2 == 0).metadata("tenth", (n % 10) as i64);
+                let memory = memory.metadata("rare", (n % 100) as f64).metadata("name", format!("name {n}"));
+                if n % 3 == 0 { memory.metadata("long", format!("{}{}", "x".repeat(100), n % 2)) } else { memory }
+            });
+            for batch in memories.collect::<Vec<_>>().chunks(1_000) {
+                scene.notes.put_many(batch.to_vec()).unwrap();
+            }
+            rows.clone()
+        };
+        put(0..3_000, rng);
+        scene.settle(|status| (status.tier == IndexTier::Graph) == (graph_from == 1_500));
+        // Some of it beside the graph.
+        let rows = put(2_800..3_300, rng);
+        type Case = (&'static str, Selection, fn(u64) -> bool);
+        let long = |end| format!("{}{end}", "x".repeat(100));
+        let cases: Vec<Case> = vec![
+            ("half", Selection::all().filter(Filter::eq("half", true)), |n| n % 2 == 0),
+            ("the other half", Selection::all().filter(Filter::eq("half", true).not()), |n| n % 2 == 1),
+            ("a tenth", Selection::all().filter(Filter::eq("tenth", 3)), |n| n % 10 == 3),
+            ("some tenths", Selection::all().filter(Filter::at_least("tenth", 7)), |n| n % 10 >= 7),
+            ("a hundredth", Selection::all().filter(Filter::eq("rare", 17.0)), |n| n % 100 == 17),
+            ("five", Selection::all().filter(Filter::one_of("name", (0..5).map(|n| format!("name {n}")))), |n| n < 5),
+            ("none", Selection::all().filter(Filter::eq("name", "nobody")), |_| false),
+            ("all", Selection::all().filter(Filter::exists("name")), |_| true),
+            ("nothing like it", Selection::all().filter(Filter::exists("name").not()), |_| false),
+            ("both", Selection::all().filter(Filter::eq("half", true).and(Filter::eq("tenth", 4))), |n| n % 10 == 4),
+            ("either", Selection::all().filter(Filter::eq("half", true).or(Filter::eq("tenth", 5))), |n| {
+                n % 2 == 0 || n % 10 == 5
+            }),
+            ("long texts", Selection::all().filter(Filter::eq("long", long(1))), |n| n % 3 == 0 && n % 2 == 1),
+            ("no such long text", Selection::all().filter(Filter::eq("long", long(1)).not()), |n| {
+                n % 3 != 0 || n % 2 == 0
+            }),
+            ("few keys", Selection::all().key_prefix("3/00"), |n| n % 7 == 3 && n < 1_000),
+            ("many keys", Selection::all().key_prefix(""), |_| true),
+            ("keys and half", Selection::all().key_prefix("3/").filter(Filter::eq("half", true)), |n| {
+                n % 7 == 3 && n % 2 == 0
+            }),
+            ("no keys", Selection::all().key_prefix("9/"), |_| false),
+            ("nobody's", Selection::all().author(UserId::new(Issuer::authority(), "bob").unwrap()), |_| false),
+            ("its own", Selection::all().author(UserId::new(Issuer::authority(), "alice").unwrap()), |_| true),
+            ("too late", Selection::all().created_from(Timestamp::from_seconds(1_900_000_000)), |_| false),
+        ];
+        for (name, selection, is_selected) in cases {
+            let (mut found, mut wanted) = (0, 0);
+            for _ in 0..12 {
+                let query = vector(rng);
+                let selected = rows.iter().filter(|(n, _)| is_selected(**n));
+                let selected: Model =
+                    selected.map(|(n, vector)| (format!("{}/{n:05}", n % 7), vector.clone())).collect();
+                let truth = naive(&selected, &query, 10);
+                let ask = |effort| recalled(&scene, Recall::vector(&query).select(selection.clone()).effort(effort));
+                assert_eq!(ask(Effort::Exact), truth, "{name}");
+                let answer = ask(Effort::Balanced);
+                assert_eq!(answer.len(), truth.len(), "{name}");
+                assert!(answer.iter().all(|key| selected.contains_key(key)), "{name}");
+                wanted += truth.len();
+                found += answer.iter().filter(|key| truth.contains(key)).count();
+            }
+            assert!(found * 100 >= wanted * 97, "{name}: {found} of {wanted}");
+        }
+    }
 }
 
 /// Puts, deletions, expiry, reopening and merges in any order, against a naive index.

@@ -1,6 +1,6 @@
 //! Vector indexes: one space per namespace, never shared.
 
-mod bits;
+pub(crate) mod bits;
 mod codes;
 pub(crate) mod effort;
 pub(crate) mod embedder;

@@ -122,7 +122,7 @@ fn metric_code(metric: Metric) -> u8 {
 }
 
 /// What is left to read.
-pub(super) struct Bytes<'a>(&'a [u8]);
+pub(crate) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {

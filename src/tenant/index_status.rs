@@ -63,7 +63,7 @@ impl Tenant {
 fn describe(namespace: Namespace, private: bool, shared: &SharedSpace) -> IndexStatus {
     let building = shared.progress.lock().map(|progress| (progress.done, progress.of));
     let guard = shared.space.read();
-    let space = guard.as_ref();
+    let space = guard.as_ref().map(|index| &index.space);
     let (beside_graph, gone_from_graph) = space.map_or((0, 0), |space| space.beside_graph());
     IndexStatus {
         namespace,
@@ -75,7 +75,7 @@ fn describe(namespace: Namespace, private: bool, shared: &SharedSpace) -> IndexS
         vectors: space.map_or(0, |space| space.len() as u64),
         beside_graph: beside_graph as u64,
         gone_from_graph: gone_from_graph as u64,
-        bytes: space.map_or(0, |space| space.bytes()),
+        bytes: guard.as_ref().map_or(0, |index| index.bytes()),
         originals_in_memory: space.is_some_and(|space| space.has_originals()),
         stored: space.is_some_and(|space| space.is_stored()),
         building,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::feed::changes_kept_from;
-use super::index::{SharedSpace, each_vector, load, replay};
+use super::index::{Indexed, SharedSpace, each_vector, load};
 use super::namespace::Found;
 use super::open::Tenant;
 use super::segment::Storing;
@@ -89,6 +89,8 @@ impl Drop for Reserved {
     }
 }
 
+/// So often others may be faster.
+const SWAPS_MAX: usize = 100;
 /// Where there was no memory, nobody asks again for so long.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -109,7 +111,7 @@ impl Tenant {
         let settings = &self.index_settings;
         let dimensions = found.record.dimensions;
         let guard = shared.space.read();
-        let Some(space) = guard.as_ref() else { return Ok(None) };
+        let Some(Indexed { space, .. }) = guard.as_ref() else { return Ok(None) };
         let vectors = space.len();
         let flat = |originals| Flat::bytes_for(vectors as u64, dimensions, originals);
         let is_outgrown = space.is_outgrown(settings);
@@ -201,30 +203,27 @@ impl Merge {
                 (true, space) => Stage::Storing { space, storing },
                 (false, Some(mut space)) => {
                     space.saved();
-                    self.swap(tenant, |current| *current = Some(space))?;
+                    self.swap(tenant, |index| Some(std::mem::replace(&mut index.space, space)))?;
                     Stage::Done
                 }
                 (false, None) => {
-                    if let Some(space) = &mut *self.shared.space.write() {
-                        space.saved();
+                    if let Some(index) = &mut *self.shared.space.write() {
+                        index.space.saved();
                     }
                     Stage::Done
                 }
             },
             Stage::Swapping { mut space } => {
-                self.swap(tenant, |current| {
-                    if let Some(before) = current {
-                        space.saved_as(before);
-                    }
-                    *current = Some(space);
+                self.swap(tenant, |index| {
+                    space.saved_as(&index.space);
+                    Some(std::mem::replace(&mut index.space, space))
                 })?;
                 Stage::Done
             }
             Stage::Filling { rows, originals } => {
-                self.swap(tenant, |current| {
-                    if let Some(space) = current {
-                        space.keep_originals(&rows, originals);
-                    }
+                self.swap(tenant, |index| {
+                    index.space.keep_originals(&rows, originals);
+                    None
                 })?;
                 Stage::Done
             }
@@ -233,33 +232,63 @@ impl Merge {
         Ok(!matches!(self.stage, Stage::Done))
     }
 
-    /// Puts something in the place of the index and brings it to where the file is.
-    fn swap(&self, tenant: &Tenant, change: impl FnOnce(&mut Option<Space>)) -> Result<()> {
-        tenant.database.read(|snapshot: &Snapshot| {
-            let mut current = self.shared.space.write();
-            // Nobody recalls here any more: the namespace is gone, or its index was given up.
-            if current.is_none() {
-                return Ok(());
+    /// Changes an index that stands where the file is, and brings what has taken its place there as well. `change` gives
+    /// what it replaced.
+    fn swap(&self, tenant: &Tenant, change: impl FnOnce(&mut Indexed) -> Option<Space>) -> Result<()> {
+        let mut change = Some(change);
+        // Others may bring the index farther than the snapshot that was taken: then with the next one. A file that stands
+        // still behind its index was put back to an older state, which the next recall deals with.
+        for _ in 0..SWAPS_MAX {
+            if change.is_none() {
+                break;
             }
-            // Before: what it keeps is of the vectors that are there now.
-            change(&mut current);
-            let caught_up = match &mut *current {
-                Some(space) if space.through() >= snapshot.facts.sequence => Ok(()),
-                Some(space) if space.through() >= changes_kept_from(snapshot, self.found.place)? => {
-                    replay(space, snapshot, &self.found)
+            tenant.database.read(|snapshot: &Snapshot| {
+                let mut guard = self.shared.space.write();
+                let changes_from = changes_kept_from(snapshot, self.found.place)?;
+                let is_kept = match &mut *guard {
+                    Some(index) if index.space.through() > snapshot.facts.sequence => return Ok(()),
+                    Some(index) => change
+                        .take()
+                        .map_or(Ok(true), |change| bring(index, snapshot, &self.found, changes_from, change)),
+                    None => Ok(change.take().is_none()),
+                };
+                // Half-applied changes must not be searched; nor can what is too old be brought along.
+                if !matches!(is_kept, Ok(true)) {
+                    *guard = None;
                 }
-                _ => {
-                    *current = None;
-                    Ok(())
-                }
-            };
-            if caught_up.is_err() {
-                *current = None;
-            }
-            tenant.count_space(&self.shared, current.as_ref());
-            caught_up
-        })
+                tenant.count_space(&self.shared, guard.as_ref());
+                is_kept.map(drop)
+            })?;
+        }
+        Ok(())
     }
+}
+
+/// Gives whether the index can be kept.
+fn bring(
+    index: &mut Indexed,
+    snapshot: &Snapshot,
+    found: &Found,
+    changes_from: u64,
+    change: impl FnOnce(&mut Indexed) -> Option<Space>,
+) -> Result<bool> {
+    if index.space.through() < changes_from {
+        return Ok(false);
+    }
+    index.replay(snapshot, found)?;
+    let Some(before) = change(index) else { return Ok(true) };
+    if index.space.through() < changes_from {
+        index.space = before;
+        return Ok(true);
+    }
+    // The columns are at the snapshot already, by which the new space is tagged when it is there too.
+    let columns = index.columns.take();
+    index.replay(snapshot, found)?;
+    if let Some(columns) = &columns {
+        index.space.retag(|row| columns.slot(row));
+    }
+    index.columns = columns;
+    Ok(true)
 }
 
 /// The vectors of these rows, one after the other; of one that is not there any more, zeros: the index will hear that it

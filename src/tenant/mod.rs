@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod change;
+mod columns;
 pub(crate) mod commit;
 pub(crate) mod credential;
 pub(crate) mod cursor;

@@ -1,16 +1,19 @@
 //! Recall: the index gives candidates, the same snapshot of the file gives the records.
 
-use super::index::{Held, read_vector};
+use super::change::stored_row;
+use super::index::{Held, Indexed, read_vector};
 use super::memory::StoredMemory;
 use super::namespace::{Found, KnownPlace};
 use super::open::Tenant;
-use super::place::{Area, number_of};
+use super::place::{Area, Place, number_of};
 use super::question::{Explanation, Hit, Recall};
 use super::read::count_answer;
+use super::selection::Resolved;
 use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Reason, Result};
 use crate::id::RowId;
+use crate::index::bits::Bits;
 use crate::index::metric::Metric;
 use crate::index::nearest::{Candidate, Nearest};
 use crate::index::search::{Among, Search};
@@ -60,6 +63,8 @@ struct Searched {
     /// How many vectors the namespace has.
     vectors: usize,
     exact: bool,
+    /// Only what is likely to be selected was looked at.
+    narrowed: bool,
 }
 
 impl Tenant {
@@ -110,31 +115,35 @@ impl Tenant {
             return Ok(Some(Recalled { hits: Vec::new(), comparison }));
         }
         found.record.check_dimensions(query.dimensions())?;
+        let Some(selection) = asked.recall.selection.resolve(&snapshot.users, proof.at())? else {
+            return Ok(Some(Recalled { hits: Vec::new(), comparison }));
+        };
         let shared = self.space(found.place);
         let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {
             self.drop_space(&shared);
         }
-        let held = self.hold(&shared, snapshot, &found)?;
+        let held = self.hold(&shared, snapshot, &found, &selection)?;
         let minimum = asked.recall.minimum_score;
         let guard = match &held {
             Held::Ready(guard) => guard,
             Held::Ahead => return Ok(None),
             Held::NoRoom => {
                 let search = |top| search_file(snapshot, &found, &query, top, minimum);
-                let hits = self.hits(snapshot, proof, &found, asked, search)?;
+                let hits = self.hits(snapshot, &found, asked, &selection, search)?;
                 return Ok(Some(Recalled { hits, comparison }));
             }
         };
-        let Some(space) = guard.as_ref() else { return Ok(None) };
+        let Some(index) = guard.as_ref() else { return Ok(None) };
+        let wanted = Wanted::of(index, snapshot, &found, &selection)?;
         let search = |top| {
-            let search = Search { query: &query, top, minimum, effort: asked.recall.effort, among: Among::All };
+            let search = Search { query: &query, top, minimum, effort: asked.recall.effort, among: wanted.among() };
             let mut candidates = Vec::new();
             let mut reader = |row, vector: &mut Vec<f32>| read_vector(snapshot, &found, row, vector);
-            let how = space.search(&search, &self.index_settings, &mut reader, &mut candidates)?;
-            Ok(Searched { candidates, vectors: space.len(), exact: how.exact })
+            let how = index.space.search(&search, &self.index_settings, &mut reader, &mut candidates)?;
+            Ok(Searched { candidates, vectors: index.space.len(), exact: how.exact, narrowed: wanted.is_narrowed() })
         };
-        let hits = self.hits(snapshot, proof, &found, asked, search);
+        let hits = self.hits(snapshot, &found, asked, &selection, search);
         drop(held);
         if hits.as_ref().is_err_and(|error| matches!(error.reason(), Reason::DamagedRecord(_))) {
             // An index that names what its file does not have is not trusted again.
@@ -147,16 +156,15 @@ impl Tenant {
     fn hits(
         &self,
         snapshot: &Snapshot,
-        proof: &Proof<'_, Read>,
         found: &Found,
         asked: &Asked<'_>,
+        selection: &Resolved<'_>,
         search: impl Fn(usize) -> Result<Searched>,
     ) -> Result<Vec<Hit>> {
         let recall = asked.recall;
-        let Some(selection) = recall.selection.resolve(&snapshot.users, proof.at())? else { return Ok(Vec::new()) };
-        let mut width = if selection.is_all() { recall.top } else { recall.top.saturating_mul(WIDENING) };
+        let mut width = recall.top;
         loop {
-            let Searched { candidates, vectors, exact } = search(width)?;
+            let Searched { candidates, vectors, exact, narrowed } = search(width)?;
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
             let (mut authors, mut bytes) = (self.authors(snapshot), 0);
@@ -185,9 +193,64 @@ impl Tenant {
             if hits.len() == recall.top || exhausted {
                 return Ok(hits);
             }
-            width = width.saturating_mul(WIDENING);
+            // Where nothing narrows the search, most of what is near may be out of the selection.
+            width = width.saturating_mul(if narrowed { WIDENING } else { WIDENING * WIDENING });
         }
     }
+}
+
+/// Rows to which a search is narrowed.
+enum Wanted {
+    All,
+    Rows(Vec<RowId>),
+    Tags(Bits),
+}
+
+/// So many keys of a prefix are looked up before all vectors are as good.
+const KEYS_MAX: usize = 1_000;
+
+impl Wanted {
+    fn of(index: &Indexed, snapshot: &Snapshot, found: &Found, selection: &Resolved<'_>) -> Result<Self> {
+        if selection.is_all() {
+            return Ok(Self::All);
+        }
+        if !selection.key_prefix().is_empty()
+            && let Some(rows) = rows_of_keys(snapshot, found.place, selection.key_prefix(), KEYS_MAX)?
+        {
+            return Ok(Self::Rows(rows));
+        }
+        let columns = index.columns.as_ref().filter(|columns| columns.cover(selection.filter()));
+        Ok(columns.map_or(Self::All, |columns| Self::Tags(columns.select(selection))))
+    }
+
+    fn among(&self) -> Among<'_> {
+        match self {
+            Self::All => Among::All,
+            Self::Rows(rows) => Among::Rows(rows),
+            Self::Tags(tags) => Among::Tags(tags),
+        }
+    }
+
+    fn is_narrowed(&self) -> bool {
+        !matches!(self, Self::All)
+    }
+}
+
+/// The rows of keys with this prefix, unless they are more than so many.
+fn rows_of_keys(snapshot: &Snapshot, place: Place, prefix: &str, most: usize) -> Result<Option<Vec<RowId>>> {
+    let first = place.text_key(prefix);
+    let mut rows = Vec::new();
+    for entry in snapshot.memory_keys.range(first.as_slice()..)? {
+        let (key, row) = entry?;
+        if !key.value().starts_with(&first) {
+            break;
+        }
+        if rows.len() == most {
+            return Ok(None);
+        }
+        rows.push(stored_row(row.value())?);
+    }
+    Ok(Some(rows))
 }
 
 /// By how much a search widens each time.
@@ -206,5 +269,5 @@ fn search_file(snapshot: &Snapshot, found: &Found, query: &Vector, top: usize, m
             nearest.add(Candidate { row: RowId(number_of(key.value())?), score });
         }
     }
-    Ok(Searched { candidates: nearest.into_sorted(), vectors, exact: true })
+    Ok(Searched { candidates: nearest.into_sorted(), vectors, exact: true, narrowed: false })
 }
