@@ -159,6 +159,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::namespaces", |h| print(h.tenant.namespaces()),
                                                                       [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        read("TenantHandle::index_status", |h| print(h.tenant.index_status()),
+                                                                      [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
         audit("TenantHandle::stats", |h| print(h.tenant.stats().map(|stats| stats.waiting_changes)),

@@ -150,3 +150,117 @@ impl<'a> Bytes<'a> {
         Some(self.take(count, 4)?.as_chunks().0.iter().map(|number| u32::from_le_bytes(*number)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::effort::Effort;
+    use crate::index::search::{Among, Search};
+    use crate::index::settings::IndexSettings;
+    use crate::index::vector::GivenVector;
+
+    const DIMENSIONS: u32 = 3;
+
+    fn vector(n: u64) -> Vec<f32> {
+        let n = n as f32;
+        vec![(n * 0.7).sin(), (n * 1.3).cos(), (n * 0.11).sin() + 0.01]
+    }
+
+    /// 400 vectors, the last 40 of them copies of the first.
+    fn space(graph: bool) -> Space {
+        let mut space = Space::loading(Metric::Dot, DIMENSIONS, 7);
+        for row in 0..400 {
+            space.put(RowId(row), 0, &vector(row % 360));
+        }
+        space.loaded();
+        if graph {
+            space = space.freeze(&IndexSettings::new(), &mut |_| true).unwrap();
+        }
+        (0..20).for_each(|row| space.remove(RowId(row)));
+        (390..410).for_each(|row| space.put(RowId(row), 0, &vector(row)));
+        space
+    }
+
+    fn answers(space: &Space) -> Vec<Vec<(u64, u32)>> {
+        let mut all = Vec::new();
+        for (query, effort) in (0..30).flat_map(|query| [(query, Effort::Balanced), (query, Effort::Exact)]) {
+            let query = GivenVector::new(&vector(1_000 + query)).unwrap().ready(Metric::Dot).unwrap();
+            let search = Search { query: &query, top: 7, minimum: -9.0, effort, among: Among::All };
+            let mut found = Vec::new();
+            let mut reader = |row: RowId, original: &mut Vec<f32>| {
+                *original = vector(if row.0 < 390 { row.0 % 360 } else { row.0 });
+                Ok(())
+            };
+            space.search(&search, &IndexSettings::new(), &mut reader, &mut found).unwrap();
+            all.push(found.iter().map(|candidate| (candidate.row.0, candidate.score.to_bits())).collect());
+        }
+        all
+    }
+
+    #[test]
+    fn a_stored_index_answers_as_the_one_that_was_stored() {
+        for graph in [false, true] {
+            let space = space(graph);
+            let bytes = encode(&space).unwrap();
+            let (mut opened, beside) = decode(&bytes, Metric::Dot, DIMENSIONS, 7).unwrap();
+            assert_eq!(beside.len(), if graph { 20 } else { 0 });
+            beside.into_iter().for_each(|row| opened.put(row, 0, &vector(row.0)));
+            assert_eq!((opened.len(), opened.through(), opened.has_graph()), (space.len(), 7, graph));
+            assert!(!opened.has_originals());
+            assert_eq!(answers(&opened), answers(&space));
+            assert_eq!(encode(&opened).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_no_segment() {
+        let bytes = encode(&space(true)).unwrap();
+        assert!(decode(&bytes, Metric::Cosine, DIMENSIONS, 7).is_err());
+        assert!(decode(&bytes, Metric::Dot, DIMENSIONS + 1, 7).is_err());
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length], Metric::Dot, DIMENSIONS, 7).is_err(), "{length}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(decode(&longer, Metric::Dot, DIMENSIONS, 7).is_err());
+    }
+
+    /// The fuzz target `segment_open` goes on with this for longer.
+    #[test]
+    fn hostile_bytes_make_no_panic() {
+        let mut state = 1_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let mut opened = 0;
+        for graph in [false, true] {
+            let bytes = encode(&space(graph)).unwrap();
+            for _ in 0..1_500 {
+                let mut bytes = bytes.clone();
+                for _ in 0..=random(3) {
+                    let at = if random(2) == 0 { random(40) } else { random(bytes.len()) };
+                    bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0xfe][random(6)];
+                }
+                if let Ok((mut space, beside)) = decode(&bytes, Metric::Dot, DIMENSIONS, 7) {
+                    opened += 1;
+                    beside.into_iter().for_each(|row| space.put(row, 0, &[1.0, 2.0, 3.0]));
+                    (0..50).for_each(|row| space.remove(RowId(row)));
+                    answers(&space);
+                    assert!(space.unreachable() <= 400);
+                }
+            }
+        }
+        assert!(opened > 100, "{opened}");
+    }
+
+    #[test]
+    fn counts_that_promise_too_much_take_no_memory() {
+        let bytes = encode(&space(true)).unwrap();
+        // Where the counts of the header stand.
+        for at in [9, 14, 19] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 4].copy_from_slice(&[0xff; 4]);
+            assert!(decode(&bytes, Metric::Dot, DIMENSIONS, 7).is_err());
+        }
+    }
+}
