@@ -363,3 +363,105 @@ fn whatever_happens_answers_are_those_of_a_naive_index() {
         }
     }
 }
+
+/// The power goes at any moment while an index is built and stored, and its predecessor taken out.
+#[test]
+fn a_crash_while_an_index_is_stored_leaves_the_right_answers() {
+    let mut images = 0;
+    for seed in 0..3 {
+        let (disk, rng, model) = (SimDisk::new(100 + seed), &mut Rng(seed), &mut Model::new());
+        let scene = open(&disk, 1_100, &clock());
+        let mut loaded = 0;
+        for round in 0..4 {
+            // Nothing is put while the power may go: what is there is what was acknowledged.
+            put(&scene, model, rng, round * 600..round * 600 + 1_300);
+            disk.on_mutation(Some(Box::new(move |number| number % (5 + seed) == 0)));
+            scene.settle(|status| {
+                let is_graph = status.vectors < 1_100 || status.tier == IndexTier::Graph;
+                let is_settled = status.building.is_none() && status.beside_graph * 4 <= status.vectors;
+                status.stored && is_graph && is_settled
+            });
+            // Elsewhere, so that what is told stays the same; the power may go now too.
+            scene.tenant.memories("other").unwrap().put(Memory::new("k")).unwrap();
+            disk.on_mutation(None);
+            for image in disk.take_images() {
+                let scene = open(&image, 1_100, &scene.clock);
+                let query = vector(rng);
+                let exact = recalled(&scene, Recall::vector(&query).effort(Effort::Exact));
+                assert_eq!(exact, naive(model, &query, 10), "seed {seed}, round {round}");
+                // Without a build: from the segment of before or after, or from the vectors themselves.
+                loaded += usize::from(scene.status().stored);
+                images += 1;
+            }
+        }
+        assert!(loaded > 0, "seed {seed}: no crash left a stored index");
+    }
+    assert!(images >= 40, "{images}");
+}
+
+/// Whoever closes does not wait for a build.
+#[test]
+fn closing_breaks_off_what_is_under_way() {
+    let (disk, rng, model) = (SimDisk::new(5), &mut Rng(5), &mut Model::new());
+    let scene = open(&disk, 300, &clock());
+    put(&scene, model, rng, 0..20_000);
+    scene.notes.recall(&Recall::vector(&[1.0; DIMENSIONS])).unwrap();
+    let start = Instant::now();
+    while scene.status().building.is_none() && scene.status().tier != IndexTier::Graph {
+        assert!(start.elapsed() < Duration::from_secs(120));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let progress = scene.status().building;
+    assert!(progress.is_none_or(|(done, of)| done <= of && of == 20_000), "{progress:?}");
+    // Meanwhile others read and write.
+    put(&scene, model, rng, 20_000..20_010);
+    let query = vector(rng);
+    assert_eq!(recalled(&scene, Recall::vector(&query).effort(Effort::Exact)), naive(model, &query, 10));
+    let scene = scene.reopen(&disk, 100_000);
+    assert_eq!(recalled(&scene, Recall::vector(&query).effort(Effort::Exact)), naive(model, &query, 10));
+}
+
+/// Codes take a quarter of the memory; originals come along only where there is room for them.
+#[test]
+fn originals_are_in_memory_as_far_as_the_budget_goes() {
+    // 384 dimensions: 1,536 bytes of original and 400 of code.
+    let ask = |memory_bytes: u64| {
+        let (engine, authority) = Engine::builder(Path::new(DATA))
+            .root_key(root_key())
+            .memory_bytes(memory_bytes)
+            .tenant_cache_bytes(64 << 10)
+            .danger()
+            .disk(Arc::new(SimDisk::new(6)))
+            .open()
+            .unwrap();
+        let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+        operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+        let identity = authority.attest(Attestation::new("acme", "alice").unwrap().scopes(Scopes::ALL)).unwrap();
+        let tenant = engine.tenant(&identity).unwrap();
+        let notes = tenant.memories("notes").unwrap();
+        let mut rng = Rng(6);
+        let mut vectors = Vec::new();
+        for n in 0..1_500_u32 {
+            let vector: Vec<f32> = (0..384).map(|_| rng.below(1_000) as f32 - 499.5).collect();
+            vectors.push((format!("key {n}"), vector));
+        }
+        for batch in vectors.chunks(500) {
+            let memories = batch.iter().map(|(key, vector)| Memory::new(&**key).vector(vector.clone()));
+            notes.put_many(memories.collect()).unwrap();
+        }
+        let model: Model = vectors.into_iter().collect();
+        let query: Vec<f32> = (0..384).map(|_| rng.below(1_000) as f32 - 499.5).collect();
+        let hits = notes.recall(&Recall::vector(&query)).unwrap();
+        let keys: Vec<String> = hits.into_iter().map(|hit| hit.memory.key).collect();
+        assert_eq!(keys, naive(&model, &query, 10), "{memory_bytes}");
+        let status = tenant.index_status().unwrap().remove(0);
+        // But for what the last search took to work with, which is counted with the next change.
+        let counted = tenant.stats().unwrap().index_bytes;
+        assert!((counted..counted + 65_536).contains(&status.bytes), "{memory_bytes}: {counted}, {status:?}");
+        assert!(status.bytes <= memory_bytes / 2, "{memory_bytes}: {status:?}");
+        (status.tier, status.originals_in_memory)
+    };
+    assert_eq!(ask(64 << 20), (IndexTier::Flat, true));
+    assert_eq!(ask(4 << 20), (IndexTier::Flat, false));
+    assert_eq!(ask(1 << 20), (IndexTier::Unloaded, false));
+}
