@@ -92,6 +92,10 @@ pub const IDEMPOTENCY_KEYS_MAX: u32 = 65_536;
 /// A change stays in its namespace's feed until this many changes of the tenant have followed and its namespace
 /// changes again.
 pub const FEED_CHANGES_KEPT: u64 = 65_536;
+/// Memories that one step of a re-embedding takes at most, and about how many bytes of them.
+pub(crate) const REEMBED_ROWS_MAX: usize = 100;
+/// See [`REEMBED_ROWS_MAX`].
+pub(crate) const REEMBED_BYTES_MAX: usize = 1 << 20;
 /// Most changes that one page of a feed returns.
 pub const FEED_PAGE_MAX: usize = 1_000;
 /// Expired or ownerless memories that every write clears away beside its own work.

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Audit, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory, NamespaceSettings,
-    NamespaceUpdate, Patch, Recall, Result, Scopes, Selection, TenantHandle, TenantId, TenantSpec, TestClock,
-    Timestamp, Transaction, VerifiedIdentity, recall_across,
+    Audit, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory, MemoryRecord, NamespaceSettings,
+    NamespaceUpdate, Patch, Recall, Reembedding, Result, Scopes, Selection, TenantHandle, TenantId, TenantSpec,
+    TestClock, Timestamp, Transaction, VerifiedIdentity, recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -43,6 +44,19 @@ type Fingerprint = String;
 
 fn print(answer: Result<impl Debug>) -> Result<Fingerprint> {
     answer.map(|value| format!("{value:?}"))
+}
+
+/// Vectors of another model.
+fn embed(memories: &[MemoryRecord]) -> Result<Vec<Option<Vec<f32>>>> {
+    Ok(vec![Some(vec![0.5; 4]); memories.len()])
+}
+
+/// There is none: whoever comes so far is told.
+fn by_embedder(notes: &Memories) -> Result<String> {
+    match notes.reembedding("another")?.step_by_embedder() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(error.to_string()),
+        other => other.map(|progress| format!("{progress:?}")),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -211,6 +225,18 @@ fn table() -> Vec<Row> {
                                                                       [Says("3"),           Says("4"),           Says("3"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::rename", Scopes::WRITE, |h| print(h.private.rename("renamed").map(|notes| notes.count(&Selection::all()).unwrap())),
                                                                       [Says("3"),           Says("3"),           Says("2"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::reembedding", Scopes::ADMIN, |h| print(h.shared.reembedding("another").map(drop)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::reembedding", Scopes::WRITE, |h| print(h.private.reembedding("another").map(drop)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::step", Scopes::ADMIN, |h| print(h.shared.reembedding("another").and_then(|job| job.step(embed))),
+                                                                      [Says("finished: true"), Says("finished: true"), Says("finished: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::run", Scopes::WRITE, |h| print(h.private.reembedding("another").and_then(|job| job.run(embed, |_| ControlFlow::Continue(())))),
+                                                                      [Says("finished: true"), Says("finished: true"), Says("finished: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::cancel", Scopes::ADMIN, |h| print(h.shared.reembedding("another").and_then(Reembedding::cancel)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::step_by_embedder", Scopes::ADMIN, |h| print(by_embedder(&h.shared)),
+                                                                      [Says("no embedder"), Says("no embedder"), Says("no embedder"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete_namespace", Scopes::ADMIN, |h| print(h.shared.delete_namespace()),
                                                                       [Says("count: 3"),    Says("count: 4"),    Says("count: 3"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete_namespace", Scopes::DELETE, |h| print(h.private.delete_namespace()),

@@ -7,5 +7,6 @@ pub(crate) mod memories;
 pub(crate) mod namespace;
 pub(crate) mod reads;
 pub(crate) mod recall;
+pub(crate) mod reembed;
 pub(crate) mod tenant;
 pub(crate) mod transaction;

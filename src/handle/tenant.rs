@@ -304,6 +304,9 @@ impl TenantHandle {
     /// notes.recall(Recall::vector(&[0.0, 1.0]))?;
     /// let status = &tenant.index_status()?[0];
     /// assert_eq!((status.tier, status.vectors, status.building), (IndexTier::Flat, 1, None));
+    ///
+    /// let nobody = engine.tenant(&authority.attest(Attestation::new("acme", "eve")?)?)?;
+    /// assert_eq!(nobody.index_status().unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
     /// ```
     ///

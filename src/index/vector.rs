@@ -32,6 +32,10 @@ impl GivenVector {
         dimensions(&self.0)
     }
 
+    pub(crate) fn into_components(self) -> Vec<f32> {
+        self.0.into_vec()
+    }
+
     /// What it counts for in usage.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.0)

@@ -44,6 +44,12 @@ pub enum AuditAction {
     UseCredential,
     /// A credential was deleted.
     DeleteCredential,
+    /// Vectors of another model are being made for a namespace.
+    BeginReembedding,
+    /// The vectors of another model serve now.
+    FinishReembedding,
+    /// The vectors of another model were given up.
+    CancelReembedding,
 }
 
 /// How it ended.

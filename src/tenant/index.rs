@@ -218,12 +218,11 @@ impl Indexed {
     /// Applies the changes since; they reach back far enough.
     pub(super) fn replay(&mut self, snapshot: &Snapshot, found: &Found) -> Result<()> {
         let Self { space, columns } = self;
-        let mut vector = Vec::new();
+        let (vectors, mut vector) = (found.vectors(), Vec::new());
         for entry in changes_after(snapshot, found.place, space.through())? {
             let (ChangeRecord::Put { row } | ChangeRecord::Remove { row, .. }) = entry?.1;
-            let key = found.place.row_key(row);
             // What it is now counts: it may have been put again, or removed, which a later change tells.
-            let Some(bytes) = snapshot.vectors.get(key.as_slice())? else {
+            let Some(bytes) = snapshot.vectors.get(vectors.row_key(row).as_slice())? else {
                 space.remove(row);
                 columns.iter_mut().for_each(|columns| columns.remove(row));
                 continue;
@@ -231,7 +230,7 @@ impl Indexed {
             read_components(bytes.value(), found.record.dimensions, &mut vector)?;
             let slot = match columns {
                 Some(columns) => {
-                    let record = snapshot.memories.get(key.as_slice())?;
+                    let record = snapshot.memories.get(found.place.row_key(row).as_slice())?;
                     let record = record.ok_or(Reason::DamagedRecord("memory of a vector"))?;
                     columns.set(row, &codec::decode(record.value())?)
                 }
@@ -283,7 +282,7 @@ pub(super) fn load(snapshot: &Snapshot, found: &Found, with_originals: bool) -> 
 
 /// Every vector of a namespace, in the order of rows.
 pub(super) fn each_vector(snapshot: &Snapshot, found: &Found, mut work: impl FnMut(RowId, &[f32])) -> Result<()> {
-    let (first, last) = found.place.all();
+    let (first, last) = found.vectors().all();
     let mut vector = Vec::new();
     for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;
@@ -295,7 +294,7 @@ pub(super) fn each_vector(snapshot: &Snapshot, found: &Found, mut work: impl FnM
 
 /// Reads the vector of one row, in place of what the buffer has.
 pub(super) fn read_vector(snapshot: &Snapshot, found: &Found, row: RowId, vector: &mut Vec<f32>) -> Result<()> {
-    let bytes = snapshot.vectors.get(found.place.row_key(row).as_slice())?;
+    let bytes = snapshot.vectors.get(found.vectors().row_key(row).as_slice())?;
     let bytes = bytes.ok_or(Reason::DamagedRecord("vector of an index"))?;
     read_components(bytes.value(), found.record.dimensions, vector)
 }

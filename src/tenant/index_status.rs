@@ -53,7 +53,7 @@ impl Tenant {
     pub(crate) fn index_status(&self, proof: &Proof<'_, Read>) -> Result<Vec<IndexStatus>> {
         let visible = self.database.read(|snapshot| namespace::visible(snapshot, proof.user()))?;
         let status = visible.into_iter().map(|(name, found)| {
-            let shared = self.known_space(found.place).unwrap_or_else(Arc::default);
+            let shared = self.known_space(found.vectors()).unwrap_or_else(Arc::default);
             describe(name, found.place.scope != 0, &shared)
         });
         Ok(status.collect())

@@ -35,7 +35,7 @@ impl MergeRequest {
 
     /// Two for the same index.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.found.place == other.found.place
+        self.found.vectors() == other.found.vectors()
     }
 }
 
@@ -107,7 +107,7 @@ impl Tenant {
     /// What there is to do for an index now.
     pub(crate) fn begin_merge(&self, request: &MergeRequest) -> Result<Option<Merge>> {
         let found = request.found.clone();
-        let Some(shared) = self.known_space(found.place) else { return Ok(None) };
+        let Some(shared) = self.known_space(found.vectors()) else { return Ok(None) };
         let settings = &self.index_settings;
         let dimensions = found.record.dimensions;
         let guard = shared.space.read();

@@ -21,6 +21,7 @@ pub(crate) mod place;
 pub(crate) mod question;
 pub(crate) mod read;
 pub(crate) mod recall;
+pub(crate) mod reembed;
 mod segment;
 pub(crate) mod selection;
 pub(crate) mod settings;

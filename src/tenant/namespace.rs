@@ -11,6 +11,7 @@ use super::audit::{self, AuditAction, AuditEntry};
 use super::change::Change;
 use super::open::Tenant;
 use super::place::{Area, Place};
+use super::reembed::{Doom, Homes, StoredReembedding};
 use super::settings::{NamespaceSettings, NamespaceUpdate};
 use super::snapshot::Snapshot;
 use super::user::{self, UserNumber};
@@ -22,7 +23,7 @@ use crate::index::metric::Metric;
 use crate::index::vector::{GivenVector, Vector};
 use crate::store::codec::{self, Record};
 use crate::store::database::Writer;
-use crate::store::schema::{DOOMED, NAMESPACE_NUMBERS, NAMESPACES, USERS};
+use crate::store::schema::{NAMESPACE_NUMBERS, NAMESPACES, USERS};
 
 /// What is known of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub(super) struct NamespaceRecord {
     pub(super) expires_after: Option<Duration>,
     description: Option<String>,
     created_at: Timestamp,
+    /// Of the place where its vectors are: its own number until they are replaced by those of another model.
+    pub(super) vectors: u32,
+    pub(super) reembedding: Option<StoredReembedding>,
 }
 
 impl Record for NamespaceRecord {
@@ -74,6 +78,8 @@ impl NamespaceRecord {
             expires_after: settings.expires_after,
             description: settings.description.clone(),
             created_at: at,
+            vectors: 0,
+            reembedding: None,
         }
     }
 
@@ -272,15 +278,15 @@ pub(super) fn find(snapshot: &Snapshot, user: &UserId, area: &Area) -> Result<Op
     } else {
         0
     };
-    find_in(&snapshot.namespaces, scope, area)
+    find_in(&snapshot.namespaces, scope, &area.namespace)
 }
 
 fn find_in(
     namespaces: &impl ReadableTable<&'static [u8], &'static [u8]>,
     scope: u32,
-    area: &Area,
+    namespace: &Namespace,
 ) -> Result<Option<Found>> {
-    let Some(row) = namespaces.get(name_key(scope, &area.namespace).as_slice())? else { return Ok(None) };
+    let Some(row) = namespaces.get(name_key(scope, namespace).as_slice())? else { return Ok(None) };
     let record: NamespaceRecord = codec::decode(row.value())?;
     Ok(Some(Found { place: Place { scope, namespace: record.number }, record }))
 }
@@ -293,6 +299,12 @@ pub(super) fn name_of(writer: &mut Writer<'_>, place: Place) -> Result<Option<Na
         Some((scope, name)) if u32::from_be_bytes(*scope) == place.scope => stored_name(name).map(Some),
         _ => Err(Reason::DamagedRecord(NamespaceRecord::NAME).into()),
     }
+}
+
+/// A namespace that the file knows by number; `None` when it is gone.
+pub(super) fn found_at(writer: &mut Writer<'_>, place: Place) -> Result<Option<Found>> {
+    let Some(namespace) = name_of(writer, place)? else { return Ok(None) };
+    find_in(&writer.open_table(NAMESPACES)?, place.scope, &namespace)
 }
 
 fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
@@ -318,7 +330,10 @@ impl Change<'_> {
         {
             return Ok(Some(found.clone()));
         }
-        let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, area)?;
+        let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, &area.namespace)?;
+        if let Some(found) = &found {
+            self.homes = Some((found.place, found.homes()));
+        }
         self.namespace = found.clone().map(|found| (area.namespace.clone(), found));
         Ok(found)
     }
@@ -345,7 +360,7 @@ impl Change<'_> {
     ) -> Result<Place> {
         let scope = if area.private { author.0 } else { 0 };
         let place = Place { scope, namespace: self.facts.take_namespace_number()? };
-        record.number = place.namespace;
+        (record.number, record.vectors) = (place.namespace, place.namespace);
         self.write_namespace(place, &area.namespace, record)?;
         Ok(place)
     }
@@ -358,7 +373,7 @@ impl Change<'_> {
 
     /// Forgets the namespace that was found last: it changes.
     fn write_namespace(&mut self, place: Place, name: &Namespace, record: &NamespaceRecord) -> Result<()> {
-        self.namespace = None;
+        (self.namespace, self.homes) = (None, None);
         let key = name_key(place.scope, name);
         let row = codec::encode(record)?;
         self.writer.open_table(NAMESPACES)?.insert(key.as_slice(), row.as_slice())?;
@@ -416,16 +431,20 @@ impl Change<'_> {
         self.record(AuditEntry { renamed_to: Some(to.clone()), ..entry })
     }
 
-    /// Takes the name away and leaves the content to the sweeps. Gives where it was.
-    pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Place> {
-        let Found { place, .. } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+    /// Takes the name away and leaves the content to the sweeps. Gives where it was, and where its vectors were.
+    pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<(Place, Place)> {
+        let found = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+        let (place, Homes { current, coming }) = (found.place, found.homes());
         self.begin_step()?;
-        self.namespace = None;
+        (self.namespace, self.homes) = (None, None);
         self.facts.give_back_namespace()?;
         self.writer.open_table(NAMESPACES)?.remove(name_key(place.scope, &area.namespace).as_slice())?;
         self.writer.open_table(NAMESPACE_NUMBERS)?.remove(place.namespace)?;
-        self.writer.open_table(DOOMED)?.insert(place.prefix().as_slice(), [].as_slice())?;
+        self.doom(place, Doom::Everything)?;
+        for vectors in [Some(current), coming].into_iter().flatten().filter(|vectors| *vectors != place) {
+            self.doom(vectors, Doom::Vectors)?;
+        }
         self.record(audit::entry(proof, self.at, AuditAction::DeleteNamespace, area))?;
-        Ok(place)
+        Ok((place, current))
     }
 }

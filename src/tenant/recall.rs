@@ -118,7 +118,7 @@ impl Tenant {
         let Some(selection) = asked.recall.selection.resolve(&snapshot.users, proof.at())? else {
             return Ok(Some(Recalled { hits: Vec::new(), comparison }));
         };
-        let shared = self.space(found.place);
+        let shared = self.space(found.vectors());
         let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {
             self.drop_space(&shared);
@@ -258,7 +258,7 @@ const WIDENING: usize = 4;
 
 /// The nearest rows without an index: every vector is read from the file. Gives how many those were as well.
 fn search_file(snapshot: &Snapshot, found: &Found, query: &Vector, top: usize, minimum_score: f32) -> Result<Searched> {
-    let (first, last) = found.place.all();
+    let (first, last) = found.vectors().all();
     let (mut nearest, mut vectors) = (Nearest::new(top), 0);
     for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;

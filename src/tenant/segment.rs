@@ -49,13 +49,13 @@ impl Place {
 /// The stored index of a namespace, if there is one that holds for this state of the file. What does not hold is not
 /// trusted and not missed.
 pub(super) fn load_segment(snapshot: &Snapshot, found: &Found, changes_from: u64) -> Result<Option<Space>> {
-    let Some(manifest) = snapshot.segments.get(found.place.prefix().as_slice())? else { return Ok(None) };
+    let Some(manifest) = snapshot.segments.get(found.vectors().prefix().as_slice())? else { return Ok(None) };
     let Ok(manifest) = codec::decode::<Manifest>(manifest.value()) else { return Ok(None) };
     let holds = manifest.through <= snapshot.facts.sequence && manifest.through >= changes_from;
     if !holds || manifest.bytes > SEGMENT_BYTES_MAX {
         return Ok(None);
     }
-    let place = found.place;
+    let place = found.vectors();
     let (first, last) = (place.chunk_key(manifest.generation, 0), place.chunk_key(manifest.generation, u32::MAX));
     let mut bytes = Vec::new();
     for (expected, entry) in (0..).zip(snapshot.segments.range(first.as_slice()..=last.as_slice())?) {
@@ -129,8 +129,10 @@ impl Storing {
     }
 
     fn write(&self, writer: &mut Writer<'_>) -> Result<Stage> {
-        let place = self.found.place;
-        if namespace::name_of(writer, place)?.is_none() {
+        let place = self.found.vectors();
+        // The namespace may be gone meanwhile, or have other vectors.
+        let found = namespace::found_at(writer, self.found.place)?;
+        if found.is_none_or(|found| found.vectors() != place) {
             return Ok(Stage::Done);
         }
         let mut table = writer.open_table(SEGMENTS)?;
