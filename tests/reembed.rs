@@ -132,11 +132,9 @@ fn old_vectors_serve_until_the_switch_and_what_happens_meanwhile_is_kept() {
                         expiring.remove(&key);
                         model.insert(key, text);
                     }
-                    2 => {
-                        if model.remove(&key).is_some() {
-                            scene.notes.delete(&key).unwrap();
-                            expiring.remove(&key);
-                        }
+                    2 if model.remove(&key).is_some() => {
+                        scene.notes.delete(&key).unwrap();
+                        expiring.remove(&key);
                     }
                     3 if seed % 2 == 0 => {
                         let end = 1_800_000_000 + 10 * steps + rng.below(60);

@@ -152,7 +152,7 @@ impl Shared {
         let mut linked = 0_u32;
         let goes_on = merge.build(settings, &mut || {
             linked = linked.wrapping_add(1);
-            linked % LINKED_BETWEEN != 0 || (!self.is_stopped() && slot.is_open())
+            !linked.is_multiple_of(LINKED_BETWEEN) || (!self.is_stopped() && slot.is_open())
         });
         if !goes_on {
             return Ok(true);

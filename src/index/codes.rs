@@ -4,22 +4,13 @@
 //! length is known. A question is coded the same way, and the dot product of two codes is exact, so what is left open
 //! of a score is bounded by the lengths of the residuals. See "Index" in docs/DESIGN.md.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
-
 use super::integer::{dot, dots, dots_at, prefetch};
 use super::metric::Metric;
 use super::segment::Bytes;
-
-/// Rows whose bounds are found in one go: their codes stay in the nearest cache.
-const BLOCK: usize = 64;
-/// Of those, so many are passed over at once when none of them reaches the bar.
-const PART: usize = 16;
+use super::sieve::{BLOCK, Block, Bounded, Sieve};
 
 /// Covers what f32 loses in the handful of operations that make a bound, a few times over.
 const ARITHMETIC: f64 = 1.0 / (1 << 18) as f64;
-/// Twice that, of an offset: it was added, and may have been needed.
-const OFFSET_OPEN: f32 = 1.0 / (1 << 17) as f32;
 /// The same for what is computed in f64, up to a sum of 4,096 terms.
 const ARITHMETIC_F64: f64 = 1.0 / (1_u64 << 36) as f64;
 /// More than a score loses to underflow: 4,096 products, each by half of the least f32.
@@ -321,107 +312,6 @@ impl Codes {
     }
 }
 
-/// Codes of a few vectors with what goes with them.
-struct Block<'a> {
-    products: &'a [i32],
-    scales: &'a [f32],
-    offsets: &'a [f32],
-    residuals: &'a [f32],
-    lengths: &'a [f32],
-}
-
-/// What is left while vectors are looked at through their codes.
-#[derive(Debug, Default)]
-pub(crate) struct Sieve {
-    top: usize,
-    bar: f32,
-    /// The least that the best score, as many as are asked for.
-    kept: BinaryHeap<Reverse<Total>>,
-    found: Vec<Bounded>,
-}
-
-impl Sieve {
-    pub(crate) fn bytes(&self) -> usize {
-        self.kept.capacity() * 4 + self.found.capacity() * size_of::<Bounded>()
-    }
-
-    fn begin(&mut self, top: usize, bar: f32) {
-        (self.top, self.bar) = (top, bar);
-        self.kept.clear();
-        self.found.clear();
-    }
-
-    fn sift(&mut self, question: &Question, block: Block<'_>, place: impl Fn(u32) -> u32) {
-        let Block { products, scales, offsets, residuals, lengths } = block;
-        let mut bounds = [0.0; BLOCK];
-        let marks = scales.iter().zip(offsets).zip(residuals.iter().zip(lengths));
-        for (bound, (product, ((scale, offset), (residual, length)))) in
-            bounds.iter_mut().zip(products.iter().zip(marks))
-        {
-            // The scale of a row first: a multiple of it does not underflow.
-            let product = *product as f32 * scale * question.scale;
-            *bound =
-                question.constant + offset + product + question.by_residual * residual + question.by_length * length;
-        }
-        let bounds = bounds.get(..products.len()).unwrap_or_default();
-        for (first, bounds) in (0..).step_by(PART).zip(bounds.chunks(PART)) {
-            // What is not a number, from vectors too large for f32, is never passed over.
-            if bounds.iter().filter(|bound| **bound < self.bar).count() == bounds.len() {
-                continue;
-            }
-            for (at, bound) in (first..).zip(bounds) {
-                let marks = offsets.get(at).zip(residuals.get(at).zip(lengths.get(at)));
-                let Some((offset, (residual, length))) = marks.filter(|_| passes(*bound, self.bar)) else { continue };
-                // Fewer than `BLOCK`.
-                self.found.push(Bounded { bound: *bound, place: place(at as u32) });
-                let open = question.slack
-                    + question.by_residual * residual
-                    + question.by_length * length
-                    + offset.abs() * OFFSET_OPEN;
-                let least = bound - 2.25 * open;
-                let least = Reverse(Total(if least.is_nan() { f32::NEG_INFINITY } else { least }));
-                if self.kept.len() < self.top {
-                    self.kept.push(least);
-                } else if let Some(mut worst) = self.kept.peek_mut().filter(|worst| least < **worst) {
-                    *worst = least;
-                } else {
-                    continue;
-                }
-                if let Some(Reverse(Total(least))) = self.kept.peek().filter(|_| self.kept.len() == self.top) {
-                    // As many as asked for score at least this.
-                    self.bar = self.bar.max(question.reach(question.least_score(*least)));
-                }
-            }
-        }
-    }
-
-    fn end(&mut self) -> &[Bounded] {
-        let bar = self.bar;
-        self.found.retain(|bounded| passes(bounded.bound, bar));
-        self.found.sort_unstable_by(Bounded::order);
-        &self.found
-    }
-}
-
-/// Not a number passes.
-fn passes(bound: f32, bar: f32) -> bool {
-    bound.partial_cmp(&bar) != Some(Ordering::Less)
-}
-
-/// A vector and what its score can be at most, on the scale of [`Question::reach`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounded {
-    pub(crate) bound: f32,
-    pub(crate) place: u32,
-}
-
-impl Bounded {
-    /// Greatest first; equal ones by place, so that the work is the same every time.
-    pub(crate) fn order(&self, other: &Self) -> Ordering {
-        other.bound.total_cmp(&self.bound).then(self.place.cmp(&other.place))
-    }
-}
-
 /// A coded query with what it adds to the bounds.
 ///
 /// Bounds are on the scale of exact dot products, and under L2 of minus half of the squared distance.
@@ -430,14 +320,14 @@ pub(crate) struct Question {
     metric: Metric,
     codes: Vec<i8>,
     centred: Centred,
-    scale: f32,
+    pub(super) scale: f32,
     /// The part of every score that no vector changes, with `slack` on top.
-    constant: f32,
-    slack: f32,
+    pub(super) constant: f32,
+    pub(super) slack: f32,
     /// What each unit of a vector's residual leaves open.
-    by_residual: f32,
+    pub(super) by_residual: f32,
     /// What each unit of a vector's coded length leaves open.
-    by_length: f32,
+    pub(super) by_length: f32,
     rounding: f64,
 }
 
@@ -457,7 +347,7 @@ impl Question {
     }
 
     /// The score at least that a vector has whose value on the scale of bounds is at least `least`.
-    fn least_score(&self, least: f32) -> f32 {
+    pub(super) fn least_score(&self, least: f32) -> f32 {
         match self.metric {
             Metric::Dot => least,
             Metric::Cosine => least.clamp(-1.0, 1.0),
@@ -534,29 +424,6 @@ fn sum(a: &[f64], b: &[f64]) -> f64 {
         sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
     }
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
-}
-
-#[derive(Debug)]
-struct Total(f32);
-
-impl PartialEq for Total {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Total {}
-
-impl PartialOrd for Total {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Total {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
 }
 
 /// The least f32 that is not below.

@@ -269,10 +269,10 @@ impl Flat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::codes::Bounded;
-    use crate::index::codes::{Question, Sieve};
+    use crate::index::codes::Question;
     use crate::index::effort::Effort;
     use crate::index::search::ScratchPool;
+    use crate::index::sieve::{Bounded, Sieve};
     use crate::index::vector::{GivenVector, Vector};
 
     fn vector(angle: f32) -> Vector {

@@ -11,6 +11,7 @@ use super::metric::Metric;
 use super::originals::{Originals, Rerank};
 use super::search::{Among, How, Reader, Scratch, Search};
 use super::settings::IndexSettings;
+use super::sieve::Bounded;
 use crate::error::Result;
 use crate::id::RowId;
 
@@ -127,8 +128,8 @@ impl Frozen {
         (marks + self.codes.bytes() + self.originals.bytes() + self.graph.bytes()) as u64
     }
 
-    /// What the graph takes besides codes and originals, and what building it takes meanwhile: about 160 bytes for each
-    /// link (RESEARCH on hnsw_rs), as far as that can be foretold.
+    /// What the graph takes besides codes and originals, and what building it takes meanwhile: at most about 160 bytes
+    /// for each link, of which the crate that builds keeps more than we do.
     pub(crate) fn building_bytes(rows: u64, settings: &IndexSettings) -> u64 {
         let links = u64::from(settings.links);
         rows.saturating_mul(links * 9 + 24).saturating_add(rows.saturating_mul(links * 160))
@@ -224,7 +225,7 @@ impl Frozen {
             let places = places.filter(|place| wanted(*place)).take(top);
             bounded.extend(places.map(|place| self.codes.bounded(question, place, *about)));
         }
-        bounded.sort_unstable_by(super::codes::Bounded::order);
+        bounded.sort_unstable_by(Bounded::order);
         ended
     }
 

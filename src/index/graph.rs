@@ -104,7 +104,7 @@ impl Graph {
         let width = self.width;
         let sound = |links: &[u32], width: usize| {
             let nodes = links.len() / width;
-            links.len() % width == 0 && links.iter().all(|link| *link == NONE || (*link as usize) < nodes)
+            links.len().is_multiple_of(width) && links.iter().all(|link| *link == NONE || (*link as usize) < nodes)
         };
         let mut below = self.nodes();
         width > 0
@@ -140,8 +140,7 @@ fn distinct(codes: &Codes) -> (Vec<u32>, Vec<(u32, u32)>) {
     let (mut nodes, mut twins) = (Vec::new(), Vec::new());
     let mut known = HashMap::new();
     for place in (0..).take(codes.len()) {
-        // As many as there are places.
-        let next = nodes.len() as u32;
+        let next = u32::try_from(nodes.len()).unwrap_or(NONE);
         let node = *known.entry(codes.identity(place)).or_insert(next);
         if node == next { nodes.push(place) } else { twins.push((place, node)) }
     }

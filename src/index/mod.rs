@@ -18,6 +18,7 @@ mod originals;
 pub(crate) mod search;
 pub(crate) mod segment;
 pub(crate) mod settings;
+mod sieve;
 pub(crate) mod space;
 pub(crate) mod vector;
 mod walk;

@@ -1,9 +1,10 @@
 //! Vectors as they were put, in memory or not.
 
-use super::codes::{Bounded, Question};
+use super::codes::Question;
 use super::metric::Metric;
 use super::nearest::{Candidate, Nearest};
 use super::search::{Reader, Search};
+use super::sieve::Bounded;
 use crate::error::Result;
 use crate::id::RowId;
 

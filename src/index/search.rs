@@ -3,9 +3,10 @@
 use parking_lot::Mutex;
 
 use super::bits::Bits;
-use super::codes::{Question, Sieve};
+use super::codes::Question;
 use super::effort::Effort;
 use super::nearest::{Candidate, Nearest};
+use super::sieve::{Bounded, Sieve};
 use super::vector::Vector;
 use super::walk::Walk;
 use crate::error::Result;
@@ -45,7 +46,7 @@ pub(crate) struct How {
 
 /// Memory of searches, given back after each and used again: a search takes none of its own once there is enough.
 #[derive(Debug, Default)]
-pub(crate) struct ScratchPool(Mutex<Vec<Box<Scratch>>>);
+pub(crate) struct ScratchPool(Mutex<Vec<Scratch>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -53,7 +54,7 @@ pub(crate) struct Scratch {
     pub(super) sieve: Sieve,
     pub(super) walk: Walk,
     pub(super) places: Vec<u32>,
-    pub(super) bounded: Vec<super::codes::Bounded>,
+    pub(super) bounded: Vec<Bounded>,
     pub(super) original: Vec<f32>,
     pub(super) nearest: Nearest,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Space {
     through: u64,
     tier: Tier,
     /// Changes that are not in the stored segment; all, where there is none.
-    unsaved: usize,
+    unsaved: u64,
     scratch: ScratchPool,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Tier {
 /// A part of what a graph has must have come or gone since for it to be built again.
 const MERGE_PART: usize = 4;
 /// Changes are told for a while only.
-const UNSAVED_MAX: usize = FEED_CHANGES_KEPT as usize / 4;
+const UNSAVED_MAX: u64 = FEED_CHANGES_KEPT / 4;
 
 impl Space {
     /// A space that stands for the file as of `through` when all of its vectors are put and it is [`Space::loaded`].
@@ -188,7 +188,7 @@ impl Space {
     /// Whether so much has changed since it was stored that it is worth storing again: opening it would take long, or
     /// the changes since would not be told any more.
     pub(crate) fn is_unsaved(&self) -> bool {
-        let many = (self.len() / MERGE_PART).min(UNSAVED_MAX);
+        let many = ((self.len() / MERGE_PART) as u64).min(UNSAVED_MAX);
         self.len() >= SEGMENT_ROWS_MIN && self.unsaved > many
     }
 

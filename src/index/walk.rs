@@ -39,7 +39,6 @@ impl Step {
         !(self.0 as u32)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is the score")]
     fn score(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
         f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })

@@ -1,7 +1,5 @@
 //! What is told of indexes.
 
-use std::sync::Arc;
-
 use super::index::SharedSpace;
 use super::namespace;
 use super::open::Tenant;
@@ -53,7 +51,7 @@ impl Tenant {
     pub(crate) fn index_status(&self, proof: &Proof<'_, Read>) -> Result<Vec<IndexStatus>> {
         let visible = self.database.read(|snapshot| namespace::visible(snapshot, proof.user()))?;
         let status = visible.into_iter().map(|(name, found)| {
-            let shared = self.known_space(found.vectors()).unwrap_or_else(Arc::default);
+            let shared = self.known_space(found.vectors()).unwrap_or_default();
             describe(name, found.place.scope != 0, &shared)
         });
         Ok(status.collect())

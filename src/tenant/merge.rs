@@ -57,17 +57,17 @@ pub(crate) struct Merge {
 enum Stage {
     /// All vectors are read; a graph is to be built of them, or not.
     Read {
-        space: Space,
+        space: Box<Space>,
         wants_graph: bool,
         stores: bool,
     },
     /// The new space, and what is left to store of it.
     Storing {
-        space: Option<Space>,
+        space: Option<Box<Space>>,
         storing: Storing,
     },
     Swapping {
-        space: Space,
+        space: Box<Space>,
     },
     /// Originals for an index that has none in memory.
     Filling {
@@ -128,7 +128,7 @@ impl Tenant {
                     None => return Ok(None),
                 },
             };
-            let space = self.database.read(|snapshot| load(snapshot, &found, originals))?;
+            let space = Box::new(self.database.read(|snapshot| load(snapshot, &found, originals))?);
             let stage = Stage::Read { space, wants_graph, stores: is_outgrown };
             return Ok(Some(Merge { found, shared, stage, _memory: memory }));
         }
@@ -186,7 +186,7 @@ impl Merge {
             let frozen = space.freeze(settings, &mut watch);
             *progress.lock() = None;
             let Some(frozen) = frozen else { return false };
-            space = frozen;
+            *space = frozen;
         }
         let storing = if stores { Storing::new(&self.found, &space) } else { None };
         self.stage = match storing {
@@ -203,7 +203,7 @@ impl Merge {
                 (true, space) => Stage::Storing { space, storing },
                 (false, Some(mut space)) => {
                     space.saved();
-                    self.swap(tenant, |index| Some(std::mem::replace(&mut index.space, space)))?;
+                    self.swap(tenant, |index| Some(std::mem::replace(&mut index.space, *space)))?;
                     Stage::Done
                 }
                 (false, None) => {
@@ -216,7 +216,7 @@ impl Merge {
             Stage::Swapping { mut space } => {
                 self.swap(tenant, |index| {
                     space.saved_as(&index.space);
-                    Some(std::mem::replace(&mut index.space, space))
+                    Some(std::mem::replace(&mut index.space, *space))
                 })?;
                 Stage::Done
             }

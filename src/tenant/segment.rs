@@ -108,7 +108,7 @@ enum Stage {
 }
 
 /// Chunks that one transaction writes or removes at most.
-const CHUNKS_MAX: u32 = (SEGMENT_BATCH_BYTES / SEGMENT_CHUNK_BYTES) as u32;
+const CHUNKS_MAX: usize = SEGMENT_BATCH_BYTES / SEGMENT_CHUNK_BYTES;
 
 impl Storing {
     /// `None` for an index that is too small to be stored, or too large.
@@ -152,11 +152,11 @@ impl Storing {
         };
         let start = (chunk as usize).saturating_mul(SEGMENT_CHUNK_BYTES);
         let rest = self.bytes.get(start..).unwrap_or_default();
-        for bytes in rest.chunks(SEGMENT_CHUNK_BYTES).take(CHUNKS_MAX as usize) {
+        for bytes in rest.chunks(SEGMENT_CHUNK_BYTES).take(CHUNKS_MAX) {
             table.insert(place.chunk_key(generation, chunk).as_slice(), bytes)?;
             chunk = chunk.saturating_add(1);
         }
-        if rest.len() > SEGMENT_CHUNK_BYTES * CHUNKS_MAX as usize {
+        if rest.len() > SEGMENT_CHUNK_BYTES * CHUNKS_MAX {
             return Ok(Stage::Writing { generation, chunk });
         }
         let (bytes, checksum) = (self.bytes(), crc32fast::hash(&self.bytes));
@@ -182,13 +182,13 @@ fn remove_others(table: &mut Table<'_, &'static [u8], &'static [u8]>, place: Pla
     let mut keys = Vec::new();
     let below = table.range(first.as_slice()..below.as_slice())?;
     let above = table.range::<&[u8]>((Bound::Excluded(above.as_slice()), Bound::Included(last.as_slice())))?;
-    for entry in below.chain(above).take(CHUNKS_MAX as usize) {
+    for entry in below.chain(above).take(CHUNKS_MAX) {
         keys.push(entry?.0.value().to_vec());
     }
     for key in &keys {
         table.remove(key.as_slice())?;
     }
-    Ok(keys.len() == CHUNKS_MAX as usize)
+    Ok(keys.len() == CHUNKS_MAX)
 }
 
 /// Removes so many chunks of a namespace that is gone, and the manifest first. Gives how many rows those were.
