@@ -9,15 +9,13 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::derive::{Label, derive};
+use super::derive::derive;
+pub(crate) use super::format::SEAL_OVERHEAD_BYTES as OVERHEAD_BYTES;
+use super::format::{
+    Label, SEAL_COMMITMENT_BYTES as COMMITMENT_BYTES, SEAL_SALT_BYTES as SALT_BYTES, SEAL_TAG_BYTES as TAG_BYTES,
+};
 use super::secret::{Secret, fill_random};
 use crate::error::{Reason, Result};
-
-const SALT_BYTES: usize = 32;
-const COMMITMENT_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-/// What an envelope adds to its plaintext, in bytes.
-pub(crate) const OVERHEAD_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES + TAG_BYTES;
 
 /// An envelope that did not open. Why is not said: no caller may act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
