@@ -36,6 +36,9 @@ pub mod testing;
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::tenants::{TenantStatus, Tombstone};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use crypto::internals as crypto_internals;
 pub use crypto::provider::{ProviderError, RootKeyProvider};
 pub use crypto::root_key::RootKey;
 pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};

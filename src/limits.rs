@@ -186,7 +186,7 @@ pub const PROVIDER_NAME_BYTES_MAX: usize = 255;
 pub const PROVIDER_WRAPPED_BYTES_MAX: usize = 2_048;
 /// Most root keys that an engine is opened with.
 pub const ROOT_KEYS_MAX: usize = 8;
-/// Most versions of the engine key side by side.
+/// Most versions of the engine key that are read side by side; a rotation makes a further one only when there is one.
 pub const ENGINE_KEYS_MAX: usize = 16;
 
 const _: () = assert!(

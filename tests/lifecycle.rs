@@ -379,6 +379,11 @@ fn an_operator_expires() {
         operator.purge(&id("absent")),
         operator.tombstone(incarnation).map(|_| ()),
         operator.audit(1, 10).map(|_| ()),
+        operator.rotate_root_key(&support::world::root_key()),
+        operator.rotate_engine_key(&support::world::root_key(), |_| std::ops::ControlFlow::Continue(())).map(|_| ()),
+        operator.engine_keys().map(|_| ()),
+        operator.retire_engine_key(1),
+        operator.retire_engine_key(9),
         operator.verify_audit().map(|_| ()),
         scene.world.engine.operator(&kept).map(|_| ()),
     ] {

@@ -594,6 +594,38 @@ fn purges_and_provisions_beside_rotations_leave_no_key_behind() {
     files_are_those_of(&left, "afterwards");
 }
 
+/// Each operation opens its tenant's file, so that the key is read at every moment of a rotation.
+#[test]
+fn tenants_that_are_opened_all_the_time_never_miss_their_key() {
+    let disk = filled(1);
+    let builder = Engine::builder(DATA).root_key(old()).open_tenants_max(1).danger().disk(Arc::new(disk));
+    let (engine, authority) = builder.open().unwrap();
+    let world = World { engine, authority };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            let handles = TENANTS.map(|tenant| (tenant, world.handle(tenant, "alice").unwrap()));
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    for (tenant, handle) in &handles {
+                        match handle.memories("notes").unwrap().get("k") {
+                            Ok(found) => assert_eq!(found.text, Some(format!("text of {tenant}"))),
+                            Err(error) => assert_eq!(*error.reason(), Reason::NoRoom),
+                        }
+                    }
+                }
+            });
+        }
+        for version in 2..40 {
+            assert_eq!(rotate(&world, &old()).unwrap().version, version);
+            world.operator().retire_engine_key(version - 1).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(world.engine.stats().opens > 100, "{:?}", world.engine.stats());
+}
+
 #[test]
 fn a_damaged_key_file_keeps_the_others_from_nothing_but_the_version_from_being_retired() {
     let disk = filled(1);

@@ -5,6 +5,8 @@ pub(crate) mod credential;
 pub(crate) mod derive;
 pub(crate) mod engine_key;
 pub(crate) mod format;
+#[cfg(feature = "internals")]
+pub mod internals;
 #[cfg(test)]
 mod known_answers;
 pub(crate) mod page;

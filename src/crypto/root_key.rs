@@ -37,8 +37,6 @@ const FILE_BYTES_MAX: usize = 256;
 /// assert_eq!(format!("{phrase:?}"), "RootKey(passphrase)");
 /// assert!(RootKey::from_passphrase("too short".to_owned()).is_err());
 /// ```
-///
-/// [`RootKey::from_provider`] is shown at [`RootKeyProvider`].
 pub struct RootKey(Source);
 
 enum Source {
@@ -152,6 +150,27 @@ impl RootKey {
     }
 
     /// Takes a key management service or hardware module.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watertight::{ProviderError, RootKey, RootKeyProvider};
+    /// # struct Kms(&'static str);
+    /// # impl RootKeyProvider for Kms {
+    /// #     fn name(&self) -> &str {
+    /// #         self.0
+    /// #     }
+    /// #     fn wrap_key(&self, _: &[u8; 32]) -> Result<Vec<u8>, ProviderError> {
+    /// #         Err(ProviderError::Unavailable)
+    /// #     }
+    /// #     fn unwrap_key(&self, _: &[u8], _: &mut [u8; 32]) -> Result<(), ProviderError> {
+    /// #         Err(ProviderError::Unavailable)
+    /// #     }
+    /// # }
+    /// let key = RootKey::from_provider(Arc::new(Kms("kms.example.org/keys/7")))?;
+    /// assert_eq!(format!("{key:?}"), "RootKey(provider)");
+    /// assert!(RootKey::from_provider(Arc::new(Kms(""))).is_err());
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `KeyUnavailable` when its name is empty or longer than 255 bytes.

@@ -17,7 +17,7 @@ use crate::crypto::root_key::RootKey;
 use crate::crypto::tenant_key::{self, TenantKey, wrapped_by};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::{Epoch, Incarnation};
-use crate::limits::{ENGINE_KEYS_MAX, KEY_FILE_BYTES_MAX};
+use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::store::directory::{
     TEMPORARY, directory_exists, file_exists, publish, read_small, shred, temporary, write_small,
 };
@@ -296,9 +296,6 @@ impl Inner {
     /// before wrapped nothing, and is written over.
     fn begin_rotation(&self, act: Act<'_>, root: &RootKey) -> Result<u32> {
         let keys = self.keyring.keys();
-        if keys.versions().count() >= ENGINE_KEYS_MAX {
-            return Err(Reason::Full { what: "versions of the engine key", limit: ENGINE_KEYS_MAX as u64 }.into());
-        }
         let next = keys.with_new()?;
         let version = next.newest().version();
         let file = next.wrap(version, root)?;
