@@ -374,7 +374,6 @@ fn faults(base: &SimDisk, errors: &mut Errors) {
 }
 
 /// Every public type that is a value, printed.
-#[expect(clippy::too_many_lines, reason = "one line for each type")]
 fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -> Told {
     let mut told = Told::default();
     let operator = world.operator();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use parking_lot::Mutex;
-use support::hooked::HookedDisk;
+use support::hooked::{Hook, HookedDisk};
 use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
@@ -403,11 +403,15 @@ fn child_entry() {
             }
         }
     };
-    let disk = HookedDisk { disk: Arc::new(SystemDisk), hook: Arc::new(hook) };
-    let world = open(Path::new(&directory), Arc::new(disk), vec![old()]).unwrap();
+    let world = open(Path::new(&directory), without_syncs(Arc::new(hook)), vec![old()]).unwrap();
     armed.store(true, Ordering::SeqCst);
     rotate_all(&world).unwrap();
     armed.store(false, Ordering::SeqCst);
+}
+
+/// The system's disk. What a process has written outlives it without a sync, and most of the time would go into those.
+fn without_syncs(hook: Hook) -> Arc<dyn Disk> {
+    Arc::new(HookedDisk { disk: Arc::new(SystemDisk), hook, skips_syncs: true })
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -431,7 +435,8 @@ fn files_under(directory: &Path) -> Vec<PathBuf> {
 fn a_process_that_is_killed_at_any_step_of_a_rotation_loses_nothing() {
     let base = tempfile::tempdir().unwrap();
     let made = base.path().join("made");
-    fill(&open(&made, Arc::new(SystemDisk), vec![old()]).unwrap());
+    let disk = without_syncs(Arc::new(|_, _| ()));
+    fill(&open(&made, disk.clone(), vec![old()]).unwrap());
     let mut kills = 0;
     for at in 0.. {
         let directory = base.path().join("data");
@@ -444,7 +449,7 @@ fn a_process_that_is_killed_at_any_step_of_a_rotation_loses_nothing() {
             .unwrap();
         let context = format!("killed before change {at}");
         if ended.status.success() {
-            is_well(&open(&directory, Arc::new(SystemDisk), vec![new()]).unwrap(), &TENANTS, &context);
+            is_well(&open(&directory, disk.clone(), vec![new()]).unwrap(), &TENANTS, &context);
             break;
         }
         #[cfg(unix)]
@@ -454,7 +459,7 @@ fn a_process_that_is_killed_at_any_step_of_a_rotation_loses_nothing() {
             assert_eq!(ended.status.signal(), Some(6), "{context}: {said}");
         }
         kills += 1;
-        drop(goes_on(&directory, &(Arc::new(SystemDisk) as Arc<dyn Disk>), &context));
+        drop(goes_on(&directory, &disk, &context));
         let left: Vec<_> = files_under(&directory).iter().map(|path| path.display().to_string()).collect();
         files_are_those_of(&left, &context);
         fs::remove_dir_all(&directory).unwrap();
@@ -524,7 +529,7 @@ fn a_rotation_does_not_bring_back_a_key_that_a_purge_destroyed() {
         }
     };
     let disk = Arc::new(MemoryDisk::new());
-    let hooked = HookedDisk { disk: disk.clone(), hook: Arc::new(hook) };
+    let hooked = HookedDisk { disk: disk.clone(), hook: Arc::new(hook), skips_syncs: false };
     let world = open(Path::new(DATA), Arc::new(hooked), vec![old()]).unwrap();
     fill(&world);
     let names: BTreeMap<String, &str> = TENANTS
@@ -617,13 +622,15 @@ fn tenants_that_are_opened_all_the_time_never_miss_their_key() {
                 }
             });
         }
-        for version in 2..40 {
+        for version in 2.. {
             assert_eq!(rotate(&world, &old()).unwrap().version, version);
             world.operator().retire_engine_key(version - 1).unwrap();
+            if version >= 20 && world.engine.stats().opens > 200 {
+                break;
+            }
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(world.engine.stats().opens > 100, "{:?}", world.engine.stats());
 }
 
 #[test]

@@ -420,7 +420,7 @@ impl Inner {
     /// Destroys what a crash left half written: it holds keys as well.
     fn clear_leftovers(&self) -> Result<()> {
         self.each_key_name(|directory, name| {
-            if !name.strip_suffix(TEMPORARY).is_some_and(|whole| tenant_key_owner(whole).is_some()) {
+            if name.strip_suffix(TEMPORARY).and_then(tenant_key_owner).is_none() {
                 return Ok(());
             }
             let _under_way = self.begin_steps();
