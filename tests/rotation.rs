@@ -397,8 +397,8 @@ fn child_entry() {
     let (armed, count) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
     let hook = {
         let armed = armed.clone();
-        move |_: &'static str, _: &Path| {
-            if armed.load(Ordering::SeqCst) && count.fetch_add(1, Ordering::SeqCst) == at {
+        move |operation: &'static str, _: &Path| {
+            if operation != "open" && armed.load(Ordering::SeqCst) && count.fetch_add(1, Ordering::SeqCst) == at {
                 std::process::abort();
             }
         }
@@ -597,6 +597,41 @@ fn purges_and_provisions_beside_rotations_leave_no_key_behind() {
     drop(world);
     let left: Vec<_> = disk.files().iter().map(|path| path.display().to_string()).collect();
     files_are_those_of(&left, "afterwards");
+}
+
+/// A whole rotation between the moment in which a tenant that is being opened knows the engine's keys, and the one in
+/// which it reads its own.
+#[test]
+fn a_tenant_is_opened_across_a_whole_rotation() {
+    let (begin, begun) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    let (begin, has_ended) = (Mutex::new(begin), Mutex::new(has_ended));
+    let armed = Arc::new(AtomicBool::new(false));
+    let hook = {
+        let armed = armed.clone();
+        move |operation: &'static str, path: &Path| {
+            let is_key = path.to_str().unwrap().ends_with(".1.key");
+            if operation == "open" && is_key && armed.swap(false, Ordering::SeqCst) {
+                begin.lock().send(()).unwrap();
+                has_ended.lock().recv().unwrap();
+            }
+        }
+    };
+    let hooked = HookedDisk { disk: Arc::new(filled(1)), hook: Arc::new(hook), skips_syncs: false };
+    let world = open(Path::new(DATA), Arc::new(hooked), vec![old()]).unwrap();
+    armed.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let world = &world;
+        scope.spawn(move || {
+            begun.recv().unwrap();
+            rotate(world, &old()).unwrap();
+            world.operator().retire_engine_key(1).unwrap();
+            ended.send(()).unwrap();
+        });
+        world.handle("acme", "alice").unwrap();
+    });
+    assert!(!armed.load(Ordering::SeqCst));
+    is_well(&world, &TENANTS, "afterwards");
 }
 
 /// Each operation opens its tenant's file, so that the key is read at every moment of a rotation.

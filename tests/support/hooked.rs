@@ -1,4 +1,4 @@
-//! A disk that tells of every change before it makes it.
+//! A disk that tells of every change before it makes it, and of every file that is opened.
 
 use std::fmt;
 use std::io;
@@ -45,6 +45,7 @@ impl HookedDisk {
 
 impl Disk for HookedDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        (self.hook)("open", path);
         Ok(self.wrap(path, self.disk.open(path)?))
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
