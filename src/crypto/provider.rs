@@ -13,7 +13,7 @@ use crate::limits::{PROVIDER_NAME_BYTES_MAX, PROVIDER_WRAPPED_BYTES_MAX};
 /// A key management service or hardware module that holds the root key. The application implements it.
 ///
 /// It wraps 32 random bytes, not the engine key itself, which is sealed under them: what a provider does not bind to
-/// its key is bound by that envelope. It is asked when an engine opens and when a key is rotated, and no lock is held
+/// its key is bound by that envelope. It is asked when an engine opens and when a key is rotated, and no tenant waits
 /// meanwhile. Whatever it answers is checked: before anything is written, what it wrapped is unwrapped again.
 ///
 /// ```
