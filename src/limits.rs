@@ -188,6 +188,30 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 pub const CLOCK_LEASE_MICROS: u64 = 60 * 1_000_000;
 /// Largest key file accepted, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 4_096;
+/// Shortest and longest passphrase, in bytes.
+pub const PASSPHRASE_BYTES_MIN: usize = 12;
+/// See [`PASSPHRASE_BYTES_MIN`].
+pub const PASSPHRASE_BYTES_MAX: usize = 1_024;
+/// What Argon2id makes of a passphrase: memory in KiB, passes and lanes of today, and the most that a file may ask for.
+pub const ARGON2_MEMORY_KIB: u32 = 64 << 10;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES: u32 = 3;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES: u32 = 4;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES_MAX: u32 = 16;
+/// Longest name of a provider of root keys, in bytes.
+pub const PROVIDER_NAME_BYTES_MAX: usize = 255;
+/// Longest wrapping that a provider of root keys may give, in bytes.
+pub const PROVIDER_WRAPPED_BYTES_MAX: usize = 2_048;
+/// Most root keys that an engine is opened with.
+pub const ROOT_KEYS_MAX: usize = 8;
+/// Most versions of the engine key that are read side by side; a rotation makes a further one only when there is one.
+pub const ENGINE_KEYS_MAX: usize = 16;
 
 const _: () = assert!(
     TEXT_BYTES_MAX + CONTENT_BYTES_MAX + METADATA_FIELDS_MAX * (METADATA_NAME_BYTES_MAX + METADATA_TEXT_BYTES_MAX)

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::id::{Incarnation, TenantId};
 use crate::store::codec::Record;
 
-/// A step of a tenant's lifecycle.
+/// A step of a tenant's lifecycle, or of the engine's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OperatorAction {
@@ -22,6 +22,30 @@ pub enum OperatorAction {
     Purged,
     /// A provisioning that a crash interrupted was cleared away.
     Abandoned,
+    /// A rotation of the root key began.
+    RotateRootKey,
+    /// It ended: the root key before opens nothing any more.
+    RootKeyRotated,
+    /// A rotation of the engine key to a new version began.
+    RotateEngineKey {
+        /// The new version.
+        version: u32,
+    },
+    /// It ended: no tenant's key file needs another version.
+    EngineKeyRotated {
+        /// The new version.
+        version: u32,
+    },
+    /// A version of the engine key is to be destroyed, which nothing needs.
+    RetireEngineKey {
+        /// That version.
+        version: u32,
+    },
+    /// Its file is destroyed.
+    EngineKeyRetired {
+        /// That version.
+        version: u32,
+    },
 }
 
 /// One entry of the operators' audit trail.
@@ -33,13 +57,14 @@ pub struct OperatorAuditEntry {
     pub operator: Option<String>,
     /// What.
     pub action: OperatorAction,
-    /// To whom.
-    pub tenant: TenantId,
+    /// To whom; absent for what concerns the engine.
+    pub tenant: Option<TenantId>,
     /// To which life of that name.
-    pub incarnation: Incarnation,
+    pub incarnation: Option<Incarnation>,
 }
 
 impl Record for OperatorAuditEntry {
     const KIND: u8 = 2;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "operator audit entry";
 }

@@ -89,7 +89,7 @@ pub(crate) struct Act<'a> {
 /// The open catalog.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    database: Database<CatalogTables>,
+    pub(super) database: Database<CatalogTables>,
 }
 
 impl Catalog {
@@ -326,9 +326,24 @@ fn audit(
     tenant: &TenantId,
     incarnation: Incarnation,
 ) -> Result<()> {
+    record(writer, act, action, Some((tenant, incarnation)))
+}
+
+/// Adds an entry to the operators' audit trail.
+pub(super) fn record(
+    writer: &mut Writer<'_>,
+    act: Act<'_>,
+    action: OperatorAction,
+    tenant: Option<(&TenantId, Incarnation)>,
+) -> Result<()> {
     let mut now = facts(&writer.open_table(META)?)?;
-    let operator = act.operator.map(str::to_owned);
-    let entry = OperatorAuditEntry { at: act.at, operator, action, tenant: tenant.clone(), incarnation };
+    let entry = OperatorAuditEntry {
+        at: act.at,
+        operator: act.operator.map(str::to_owned),
+        action,
+        tenant: tenant.map(|(name, _)| name.clone()),
+        incarnation: tenant.map(|(_, incarnation)| incarnation),
+    };
     chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, &entry)?;
     put_facts(writer, &now)
 }

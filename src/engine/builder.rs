@@ -12,7 +12,9 @@ use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
 use crate::index::embedder::Embedder;
 use crate::index::settings::IndexSettings;
-use crate::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, TENANT_CACHE_BYTES_DEFAULT};
+use crate::limits::{
+    MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, ROOT_KEYS_MAX, TENANT_CACHE_BYTES_DEFAULT,
+};
 use crate::store::file::{Disk, SystemDisk};
 
 /// The state of an [`EngineBuilder`] that has no root key yet. It has no `open`.
@@ -21,7 +23,7 @@ pub struct NeedsRootKey(());
 
 /// The state of an [`EngineBuilder`] that can be opened.
 #[derive(Debug)]
-pub struct Ready(RootKey);
+pub struct Ready(Vec<RootKey>);
 
 /// Collects what an engine needs before it opens.
 ///
@@ -120,7 +122,34 @@ impl EngineBuilder<NeedsRootKey> {
     /// The key that wraps every other key. A new directory is bound to it; an existing one must be opened with it.
     #[must_use]
     pub fn root_key(self, key: RootKey) -> EngineBuilder<Ready> {
-        EngineBuilder { state: Ready(key), options: self.options }
+        EngineBuilder { state: Ready(vec![key]), options: self.options }
+    }
+}
+
+impl EngineBuilder<Ready> {
+    /// One more root key that may have wrapped what is there: while [`crate::Operator::rotate_root_key`] may have happened
+    /// or not, an engine is opened with both, the new one first. A new directory is bound to the first. Eight at most.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use watertight::disk::MemoryDisk;
+    /// use watertight::{Engine, ErrorKind, RootKey};
+    ///
+    /// let disk = Arc::new(MemoryDisk::new());
+    /// let old = || RootKey::from_bytes(std::array::from_fn(|i| i as u8));
+    /// drop(Engine::builder("/data").root_key(old()?).danger().disk(disk.clone()).open()?);
+    ///
+    /// let new = RootKey::generate()?;
+    /// drop(Engine::builder("/data").root_key(new).older_root_key(old()?).danger().disk(disk.clone()).open()?);
+    ///
+    /// let wrong = Engine::builder("/data").root_key(RootKey::generate()?).danger().disk(disk).open();
+    /// assert_eq!(wrong.unwrap_err().kind(), ErrorKind::KeyUnavailable);
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    #[must_use]
+    pub fn older_root_key(mut self, key: RootKey) -> Self {
+        self.state.0.push(key);
+        self
     }
 }
 
@@ -219,6 +248,9 @@ impl EngineBuilder<Ready> {
             return Err(Error::invalid("memory", "must be at least 1 MiB"));
         }
         self.options.index.check()?;
+        if self.state.0.len() > ROOT_KEYS_MAX {
+            return Err(Error::invalid("root keys", "at most 8"));
+        }
         Engine::open(self.options, &self.state.0)
     }
 }

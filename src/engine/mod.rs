@@ -3,9 +3,11 @@
 pub(crate) mod builder;
 pub(crate) mod core;
 mod keeper;
+pub(crate) mod keyring;
 pub(crate) mod lifecycle;
 mod merger;
 pub(crate) mod operator;
 pub(crate) mod pool;
+pub(crate) mod rotation;
 pub(crate) mod slot;
 pub(crate) mod stats;

@@ -43,6 +43,14 @@ mod catalog_module {
     }
 }
 
+mod credential_clone {
+    use watertight::*;
+
+    fn share(credential: Credential) -> std::sync::Arc<Credential> {
+        std::sync::Arc::new(credential)
+    }
+}
+
 mod gate_module {
     use watertight::*;
 
@@ -187,6 +195,38 @@ mod plaintext_without_danger {
 
     fn plain(key: RootKey) {
         let _ = Engine::builder("data").root_key(key).danger().plaintext_files();
+    }
+}
+
+mod root_key_clone {
+    use watertight::*;
+
+    fn hand_over(key: RootKey) -> EngineBuilder<Ready> {
+        Engine::builder("data").root_key(key)
+    }
+}
+
+mod root_key_serialize {
+    use watertight::*;
+
+    fn name(key: &RootKey) -> String {
+        format!("{key:?}")
+    }
+}
+
+mod secret_text_display {
+    use watertight::*;
+
+    fn expose(text: &SecretText) -> &str {
+        text.expose()
+    }
+}
+
+mod secret_text_serialize {
+    use watertight::*;
+
+    fn expose(text: &SecretText) -> serde_json::Result<String> {
+        serde_json::to_string(text.expose())
     }
 }
 
