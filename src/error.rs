@@ -117,6 +117,8 @@ pub enum Reason {
     CloseFailed,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
+    /// The caller gave it up before it had changed anything.
+    Cancelled,
     /// The feed does not reach back to this position any more: begin again.
     FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.
@@ -200,6 +202,7 @@ impl Error {
             | Reason::IdempotencyKeyReused
             | Reason::FeedGone
             | Reason::Aborted
+            | Reason::Cancelled
             | Reason::Version { .. } => ErrorKind::Conflict,
             Reason::EmbedderUnavailable | Reason::Busy | Reason::NoRoom => ErrorKind::RetryLater,
             Reason::TenantSuspended
@@ -319,6 +322,7 @@ impl fmt::Display for Error {
             Reason::NoRoom => f.write_str("all open tenants are in use and there is no room for one more"),
             Reason::CloseFailed => f.write_str("closing a file failed; what was acknowledged is durable"),
             Reason::Aborted => f.write_str("the transaction was given up"),
+            Reason::Cancelled => f.write_str("given up by its caller; nothing was changed"),
             Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),

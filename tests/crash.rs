@@ -104,7 +104,7 @@ fn perform(world: &World, step: &Step) -> watertight::Result<()> {
     let notes = |name: &str| world.handle(name, "alice")?.memories("notes");
     match step {
         Step::Provision(name) => world.provision(name),
-        Step::Purge(name) => world.operator().purge(&id(name)),
+        Step::Purge(name) => world.operator().purge(&id(name)).map(|_| ()),
         Step::Suspend(name, true) => world.operator().suspend(&id(name)),
         Step::Suspend(name, false) => world.operator().resume(&id(name)),
         Step::Put(name, key, row) => {

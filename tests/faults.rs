@@ -232,7 +232,7 @@ fn a_purge_that_fails_can_be_called_again() {
                 }
             }
             match world.operator().purge(&id("third")) {
-                Ok(()) => {}
+                Ok(_) => {}
                 // Done already, when the failure came behind the last commit.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}"),
             }

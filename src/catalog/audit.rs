@@ -22,6 +22,12 @@ pub enum OperatorAction {
     Purged,
     /// A provisioning that a crash interrupted was cleared away.
     Abandoned,
+    /// A re-keying began.
+    Rekey,
+    /// A re-keying ended: the tenant has another key and file, and those before are gone.
+    Rekeyed,
+    /// A re-keying was given up: the tenant has the key and file it had.
+    RekeyAbandoned,
 }
 
 /// One entry of the operators' audit trail.
@@ -29,7 +35,7 @@ pub enum OperatorAction {
 pub struct OperatorAuditEntry {
     /// When.
     pub at: Timestamp,
-    /// Who; absent for what the engine did by itself after a crash.
+    /// Who; absent for what the engine did by itself after a crash, or for an admin of the tenant who erased a user.
     pub operator: Option<String>,
     /// What.
     pub action: OperatorAction,

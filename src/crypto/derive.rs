@@ -22,6 +22,8 @@ pub(crate) enum Label {
     WrapTenantKey,
     /// Page key of the catalog.
     CatalogPages,
+    /// Authentication of receipts.
+    Receipt,
     /// Page key of a tenant's file.
     TenantPages,
     /// Authentication of list cursors.
@@ -39,6 +41,7 @@ impl Label {
             Self::WrapEngineKey => "watertight wrap engine key",
             Self::WrapTenantKey => "watertight wrap tenant key",
             Self::CatalogPages => "watertight catalog pages",
+            Self::Receipt => "watertight receipt",
             Self::TenantPages => "watertight tenant pages",
             Self::Cursor => "watertight cursor",
             Self::UserSecret => "watertight user secret",
@@ -69,11 +72,12 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Label; 8] = [
+    const ALL: [Label; 9] = [
         Label::KeyId,
         Label::WrapEngineKey,
         Label::WrapTenantKey,
         Label::CatalogPages,
+        Label::Receipt,
         Label::TenantPages,
         Label::Cursor,
         Label::UserSecret,

@@ -82,6 +82,11 @@ impl EngineKey {
     pub(crate) fn catalog_pages(&self) -> Secret<32> {
         derive(&self.secret, self.engine.as_bytes(), Label::CatalogPages, &[])
     }
+
+    /// The key that authenticates receipts.
+    pub(crate) fn receipts(&self) -> Secret<64> {
+        derive(&self.secret, self.engine.as_bytes(), Label::Receipt, &[])
+    }
 }
 
 const KEY_ID_BYTES: usize = 16;

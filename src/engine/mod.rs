@@ -6,5 +6,7 @@ mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod operator;
 pub(crate) mod pool;
+pub(crate) mod receipt;
+pub(crate) mod rekey;
 pub(crate) mod slot;
 pub(crate) mod stats;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::directory::TEMPORARY;
 use crate::id::{Epoch, Incarnation};
 
 /// The paths of one data directory.
@@ -52,6 +53,18 @@ impl Layout {
         self.key_directory(incarnation).join(format!("{incarnation}.{}.key", epoch.0))
     }
 
+    /// The epoch that the name of a key file of this tenant says, also of one that was being written.
+    pub(crate) fn epoch_of_key(incarnation: Incarnation, name: &str) -> Option<Epoch> {
+        let name = name.strip_suffix(TEMPORARY).unwrap_or(name);
+        parse_epoch(name.strip_prefix(&incarnation.to_string())?.strip_prefix('.')?.strip_suffix(".key")?)
+    }
+
+    /// The epoch that the name of a data file says, also of one that was being written.
+    pub(crate) fn epoch_of_data(name: &str) -> Option<Epoch> {
+        let name = name.strip_suffix(TEMPORARY).unwrap_or(name);
+        parse_epoch(name.strip_prefix("data.")?.strip_suffix(".redb")?)
+    }
+
     /// `tenants/ab`: the fan-out directory above a tenant's own.
     pub(crate) fn tenant_fan_out(&self, incarnation: Incarnation) -> PathBuf {
         self.tenants().join(fan_out(incarnation))
@@ -64,6 +77,11 @@ impl Layout {
     pub(crate) fn tenant_data(&self, incarnation: Incarnation, epoch: Epoch) -> PathBuf {
         self.tenant_directory(incarnation).join(format!("data.{}.redb", epoch.0))
     }
+}
+
+/// Only as we write it: `+1` or `01` are not names of ours.
+fn parse_epoch(text: &str) -> Option<Epoch> {
+    text.parse().ok().map(Epoch).filter(|epoch| epoch.to_string() == text)
 }
 
 /// The first two hexadecimal digits: 256 directories keep each one short.

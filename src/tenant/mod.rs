@@ -1,10 +1,12 @@
 //! One open tenant: everything that may be done with its file, each step demanding a proof from the gate.
 
 pub(crate) mod audit;
+pub(crate) mod carry;
 pub(crate) mod change;
 pub(crate) mod commit;
 pub(crate) mod credential;
 pub(crate) mod cursor;
+pub(crate) mod erase;
 pub(crate) mod feed;
 pub(crate) mod filter;
 pub(crate) mod list;
@@ -21,6 +23,7 @@ pub(crate) mod selection;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;
+pub(crate) mod tables;
 pub(crate) mod template;
 pub(crate) mod transact;
 pub(crate) mod usage;

@@ -12,7 +12,7 @@ use super::commit::{Commits, commits};
 use super::place::Place;
 use super::snapshot::Snapshot;
 use super::usage::Facts;
-use super::user::UserNames;
+use super::user::{UserNames, UserNumber};
 use crate::access::gate::{Admin, Proof};
 use crate::crypto::credential::CredentialKey;
 use crate::crypto::secret::Secret;
@@ -37,6 +37,11 @@ impl Owner {
     pub(crate) fn new(engine: EngineId, incarnation: Incarnation, epoch: Epoch) -> Self {
         Self { engine: *engine.as_bytes(), incarnation, epoch }
     }
+
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> Result<()> {
+        writer.open_table(META)?.insert(OWNER, codec::encode(self)?.as_slice())?;
+        Ok(())
+    }
 }
 
 impl Record for Owner {
@@ -44,14 +49,14 @@ impl Record for Owner {
     const NAME: &'static str = "file owner";
 }
 
-const OWNER: &str = "owner";
+pub(super) const OWNER: &str = "owner";
 
 /// One open tenant.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(super) database: Database<Snapshot>,
-    pub(super) cursor_key: Secret<64>,
-    pub(super) credential_key: CredentialKey,
+    /// Of the file's epoch: exchanged with the file.
+    pub(super) keys: RwLock<Arc<FileKeys>>,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
     pub(super) meters: Meters,
@@ -84,7 +89,7 @@ impl Tenant {
     /// Writes a new, empty tenant file and closes it.
     pub(crate) fn create(spec: &FileSpec, owner: &Owner) -> Result<()> {
         let fill = |mut writer: Writer<'_>| {
-            writer.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
+            owner.write(&mut writer)?;
             Facts::new().write(&mut writer)
         };
         Database::<Snapshot>::create(spec, fill)
@@ -95,7 +100,7 @@ impl Tenant {
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
-        let Opening { spec, sync_failed, cursor_key, credential_key, meters, room } = opening;
+        let Opening { spec, sync_failed, keys, meters, room } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
@@ -106,8 +111,7 @@ impl Tenant {
         })?;
         Ok(Self {
             database,
-            cursor_key,
-            credential_key,
+            keys: RwLock::new(Arc::new(keys)),
             users: UserNames::default(),
             commits: commits(),
             meters,
@@ -116,6 +120,11 @@ impl Tenant {
             index_bytes: AtomicU64::new(0),
             has_changed: AtomicBool::new(false),
         })
+    }
+
+    /// The keys of the file that is open now.
+    pub(super) fn keys(&self) -> Arc<FileKeys> {
+        self.keys.read().clone()
     }
 
     pub(super) fn space(&self, place: Place) -> Arc<SharedSpace> {
@@ -155,6 +164,12 @@ impl Tenant {
             *shared.space.write() = None;
             self.count_space(&shared, None);
         }
+    }
+
+    /// The indexes of an erased user's namespaces, whose numbers are never given again.
+    pub(super) fn forget_spaces_of(&self, owner: UserNumber) {
+        let places: Vec<_> = self.spaces.lock().keys().copied().filter(|place| place.scope == owner.0).collect();
+        places.into_iter().filter(|place| place.scope != 0).for_each(|place| self.forget_space(place));
     }
 
     /// Memory that the open tenant takes.
@@ -206,10 +221,16 @@ pub(crate) struct Opening<'a> {
     pub(crate) spec: FileSpec,
     /// As its last closing said; set when a sync fails on the way.
     pub(crate) sync_failed: &'a Cell<bool>,
-    pub(crate) cursor_key: Secret<64>,
-    pub(crate) credential_key: CredentialKey,
+    pub(crate) keys: FileKeys,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,
+}
+
+/// What one epoch's data key is for, beside the pages.
+#[derive(Debug)]
+pub(crate) struct FileKeys {
+    pub(crate) cursors: Secret<64>,
+    pub(crate) credentials: CredentialKey,
 }
 
 /// What an open tenant takes and has done. Counters of the file begin anew whenever it is opened; the others when the
