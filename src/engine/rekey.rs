@@ -244,3 +244,198 @@ impl From<Error> for Stopped {
 fn before(epoch: Epoch) -> Result<Epoch> {
     epoch.0.checked_sub(1).map(Epoch).ok_or_else(|| Reason::DamagedRecord("epoch").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::crypto::page::{PAGE_BYTES, PageCipher, PageScope, SLOT_BYTES};
+    use crate::engine::core::Engine;
+    use crate::id::{Issuer, UserId};
+    use crate::identity::authority::{Attestation, Authority};
+    use crate::identity::scope::Scopes;
+    use crate::store::directory::read_small;
+    use crate::store::file::{Disk, EntryKind};
+    use crate::tenant::credential::Credential;
+    use crate::tenant::erase::Authored;
+    use crate::tenant::memory::Memory;
+    use crate::{Operator, TenantHandle, TenantSpec};
+
+    const CANARY: &str = "canary-77e1";
+
+    struct Scene {
+        engine: Engine,
+        authority: Authority,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (engine, authority) = Engine::in_memory().unwrap();
+            let scene = Self { engine, authority };
+            for tenant in ["acme", "zoo"] {
+                let spec = TenantSpec::new(tenant).unwrap().trusts(Issuer::authority());
+                scene.operator().provision(spec).unwrap();
+                scene.fill(&scene.enter(tenant, "alice"), "alice");
+            }
+            scene.fill(&scene.enter("acme", "bob"), CANARY);
+            scene
+        }
+
+        fn operator(&self) -> Operator {
+            self.engine.operator(&self.authority.attest_operator("ops").unwrap()).unwrap()
+        }
+
+        fn enter(&self, tenant: &str, user: &str) -> TenantHandle {
+            let attestation = Attestation::new(tenant, user).unwrap().scopes(Scopes::ALL);
+            self.engine.tenant(&self.authority.attest(attestation).unwrap()).unwrap()
+        }
+
+        fn fill(&self, handle: &TenantHandle, whose: &str) {
+            for namespace in ["diary", whose] {
+                let own = handle.private(namespace).unwrap();
+                for number in 0..30 {
+                    let memory = Memory::new(format!("{whose} {number}")).text(whose.repeat(50)).vector(vec![1.0, 2.0]);
+                    own.put(memory.metadata(whose, whose)).unwrap();
+                }
+                own.once(&format!("{whose}-{namespace}")).unwrap().put(Memory::new("once")).unwrap();
+            }
+            let credential = Credential::new(whose).metadata(whose, whose);
+            handle.credentials().put(&whose.replace('-', "_"), &credential).unwrap();
+        }
+
+        /// Every file with its bytes.
+        fn files(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+            let inner = &self.engine.0;
+            let mut found = Vec::new();
+            walk(&*inner.disk, inner.layout.root(), &mut found);
+            found
+        }
+
+        /// The cipher of every file under every key that can still be had from what is on disk.
+        fn live_ciphers(&self) -> Vec<PageCipher> {
+            let inner = &self.engine.0;
+            let mut ciphers = vec![PageCipher::new(&inner.key.catalog_pages(), PageScope::catalog(inner.id))];
+            let names: Vec<_> = self.files().into_iter().map(|(path, _)| path).collect();
+            let incarnations = self.operator().list(None, 10).unwrap().into_iter().map(|info| info.incarnation);
+            for incarnation in incarnations {
+                for path in &names {
+                    let name = path.file_name().unwrap().to_str().unwrap();
+                    let Some(epoch) = crate::store::layout::Layout::epoch_of_key(incarnation, name) else { continue };
+                    let file = read_small(&*inner.disk, path, 4_096).unwrap().unwrap();
+                    let key = TenantKey::unwrap(&file, &inner.key, incarnation, epoch).unwrap();
+                    // Under its own epoch, and under those before, whose pages it must not open either.
+                    for epoch in 1..=epoch.0 {
+                        let scope = PageScope::tenant(inner.id, incarnation, Epoch(epoch));
+                        ciphers.push(PageCipher::new(&key.pages(), scope));
+                    }
+                }
+            }
+            ciphers
+        }
+    }
+
+    fn walk(disk: &dyn Disk, directory: &Path, found: &mut Vec<(std::path::PathBuf, Vec<u8>)>) {
+        for name in disk.list(directory).unwrap() {
+            let path = directory.join(name);
+            match disk.inspect(&path).unwrap().unwrap().kind {
+                EntryKind::Directory => walk(disk, &path, found),
+                _ => {
+                    let file = disk.open(&path).unwrap();
+                    let mut bytes = vec![0; file.len().unwrap() as usize];
+                    file.read_at(0, &mut bytes).unwrap();
+                    found.push((path, bytes));
+                }
+            }
+        }
+    }
+
+    /// The pages of a file that open under any of the ciphers.
+    fn opened(bytes: &[u8], ciphers: &[PageCipher]) -> Vec<[u8; PAGE_BYTES]> {
+        let mut pages = Vec::new();
+        for cipher in ciphers {
+            let mut page = [0; PAGE_BYTES];
+            for (copy, at) in [0, 8_192].into_iter().enumerate() {
+                let Some(slot) = bytes.get(at..).and_then(|rest| rest.first_chunk::<SLOT_BYTES>()) else { continue };
+                pages.extend(cipher.open_header(copy, slot, &mut page).is_ok().then_some(page));
+            }
+            let slots = bytes.get(16_384..).unwrap_or_default().as_chunks::<SLOT_BYTES>().0;
+            for (number, slot) in (1..).zip(slots) {
+                pages.extend(cipher.open_pages(number, slot, &mut page).is_ok().then_some(page));
+            }
+        }
+        pages
+    }
+
+    fn has(bytes: &[u8], text: &str) -> bool {
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
+    /// How many pages of all files open, and whether the canary is in one of them or in plain sight.
+    fn searched(scene: &Scene) -> (usize, bool) {
+        let ciphers = scene.live_ciphers();
+        let files = scene.files();
+        assert!(files.iter().all(|(_, bytes)| !has(bytes, CANARY)), "in plaintext");
+        let pages: Vec<_> = files.iter().flat_map(|(_, bytes)| opened(bytes, &ciphers)).collect();
+        (pages.len(), pages.iter().any(|page| has(page, CANARY)))
+    }
+
+    fn go_on(_: RekeyProgress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    /// The files of a tenant as they were.
+    fn former(scene: &Scene, tenant: &str) -> Vec<Vec<u8>> {
+        let incarnation = scene.operator().inspect(&TenantId::new(tenant).unwrap()).unwrap().incarnation.to_string();
+        let is_data = |path: &Path| path.to_str().unwrap().contains(&incarnation) && path.extension().unwrap() == "redb";
+        scene.files().into_iter().filter(|(path, _)| is_data(path)).map(|(_, bytes)| bytes).collect()
+    }
+
+    #[test]
+    fn what_was_deleted_lingers_until_the_tenant_is_rekeyed() {
+        let scene = Scene::new();
+        let bob = scene.enter("acme", "bob");
+        for namespace in ["diary", CANARY] {
+            bob.private(namespace).unwrap().delete_namespace().unwrap();
+        }
+        bob.credentials().delete(&CANARY.replace('-', "_")).unwrap();
+        assert!(searched(&scene).1, "redb leaves what was deleted where it was, or this test sees nothing");
+        let before = former(&scene, "acme");
+        assert!(!opened(&before[0], &scene.live_ciphers()).is_empty());
+        scene.operator().rekey(bob.id(), go_on).unwrap();
+        assert_eq!(opened(&before[0], &scene.live_ciphers()).len(), 0);
+        let (pages, found) = searched(&scene);
+        // His part of the trail still names what was his: he was not erased.
+        assert!(pages > 20 && found);
+        scene.enter("acme", "alice").erase_user(bob.user(), Authored::Goes, go_on).unwrap();
+        let (pages, found) = searched(&scene);
+        assert!(pages > 20 && !found, "a page with the canary opens");
+    }
+
+    #[test]
+    fn nothing_of_an_erased_user_can_be_decrypted_any_more() {
+        let scene = Scene::new();
+        assert!(searched(&scene).1);
+        let (before, zoo) = (former(&scene, "acme"), former(&scene, "zoo"));
+        let gone = UserId::new(Issuer::authority(), "bob").unwrap();
+        scene.enter("acme", "alice").erase_user(&gone, Authored::Goes, go_on).unwrap();
+        let (pages, found) = searched(&scene);
+        assert!(pages > 20 && !found, "a page with the canary opens");
+        assert_eq!(opened(&before[0], &scene.live_ciphers()).len(), 0);
+        assert!(!opened(&zoo[0], &scene.live_ciphers()).is_empty(), "the neighbour's open as before");
+    }
+
+    #[test]
+    fn nothing_of_a_purged_tenant_can_be_decrypted_any_more() {
+        let scene = Scene::new();
+        let acme = TenantId::new("acme").unwrap();
+        scene.operator().rekey(&acme, go_on).unwrap();
+        let before = former(&scene, "acme");
+        let live = opened(&before[0], &scene.live_ciphers()).len();
+        scene.operator().purge(&acme).unwrap();
+        assert!(live > 5);
+        assert_eq!(opened(&before[0], &scene.live_ciphers()).len(), 0);
+        let (pages, found) = searched(&scene);
+        assert!(pages > 5 && !found);
+    }
+}
