@@ -12,7 +12,7 @@ use support::seen::told;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Actor, AuditAction, Authored, Credential, Destroyed, ErrorKind, List, Memory, Receipt, Recall, Scopes, Selection,
+    Actor, AuditAction, Authored, Credential, Destroyed, ErrorKind, List, Memory, Recall, Receipt, Scopes, Selection,
     TenantHandle, Usage,
 };
 
@@ -91,7 +91,10 @@ fn what_belongs_to_a_user_goes_and_nothing_else() {
             assert_eq!(alice.private("diary").unwrap().list(&List::new()).unwrap().memories, diary);
             let now = alice.audit().entries(1, 1_000).unwrap();
             assert_eq!(now[..entries.len()], entries[..]);
-            assert!(now.iter().any(|entry| entry.action == AuditAction::EraseUser && entry.user.as_ref() == Some(alice.user())));
+            assert!(
+                now.iter()
+                    .any(|entry| entry.action == AuditAction::EraseUser && entry.user.as_ref() == Some(alice.user()))
+            );
             alice.audit().verify().unwrap();
         }
         assert_eq!(secrets(&alice), mine);

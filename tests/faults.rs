@@ -246,6 +246,52 @@ fn a_purge_that_fails_can_be_called_again() {
     });
 }
 
+/// A re-keying, or an erasure of a user, that runs into a fault: the tenant goes on in its former file or in the next
+/// one, and the other one goes at the latest when it is called again.
+fn goes_over(run: fn(&World) -> Result<(), Error>) {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let files = disk.files().len();
+        let acme = notes(&world, "acme").unwrap();
+        acme.get("key 1").unwrap();
+        plan(disk);
+        let answer = run(&world);
+        let met = happened(disk);
+        if let Err(error) = answer {
+            assert!(is_passing(&error), "{context}: {error}");
+            assert!(acme.get("key 1").is_ok(), "{context}");
+            for image in [disk.crash(), disk.kill()] {
+                let again = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+                all_well(&again, "acme", &rows()[0], &format!("{context}: after a crash"));
+                assert_eq!(image.files().len(), files, "{context}: {:?}", image.files());
+            }
+            run(&world).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+        }
+        assert_eq!(disk.files().len(), files, "{context}: {:?}", disk.files());
+        drop(acme);
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+fn go_on(_: watertight::RekeyProgress) -> std::ops::ControlFlow<()> {
+    std::ops::ControlFlow::Continue(())
+}
+
+#[test]
+fn a_rekeying_that_fails_can_be_called_again() {
+    goes_over(|world| world.operator().rekey(&id("acme"), go_on).map(|_| ()));
+}
+
+#[test]
+fn an_erasure_that_fails_can_be_called_again() {
+    goes_over(|world| {
+        let bob = world.handle("acme", "bob").unwrap();
+        let alice = world.handle("acme", "alice").unwrap();
+        alice.erase_user(bob.user(), watertight::Authored::Goes, go_on).map(|_| ())
+    });
+}
+
 #[test]
 fn a_suspension_that_fails_can_be_called_again() {
     every_fault(|disk, plan, context| {

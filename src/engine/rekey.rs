@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
 use crate::meter::Meters;
 use crate::store::database::Switched;
-use crate::store::directory::{file_exists, temporary, write_small};
+use crate::store::directory::{file_exists, write_small};
 use crate::tenant::carry::{Next, RekeyProgress};
 use crate::tenant::erase::{Erase, ErasedUser};
 use crate::tenant::open::{FileKeys, Owner};
@@ -219,7 +219,7 @@ impl Inner {
     /// Files of a later epoch than the row names belong to a catalog that is newer than this one: they are not touched.
     fn check_free(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
         for path in [self.layout.tenant_key(incarnation, epoch), self.layout.tenant_data(incarnation, epoch)] {
-            if file_exists(&*self.disk, &path)? || file_exists(&*self.disk, &temporary(&path))? {
+            if file_exists(&*self.disk, &path)? {
                 return Err(Reason::ForeignFile("a tenant's file of a later epoch").into());
             }
         }
@@ -387,7 +387,8 @@ mod tests {
     /// The files of a tenant as they were.
     fn former(scene: &Scene, tenant: &str) -> Vec<Vec<u8>> {
         let incarnation = scene.operator().inspect(&TenantId::new(tenant).unwrap()).unwrap().incarnation.to_string();
-        let is_data = |path: &Path| path.to_str().unwrap().contains(&incarnation) && path.extension().unwrap() == "redb";
+        let is_data =
+            |path: &Path| path.to_str().unwrap().contains(&incarnation) && path.extension().unwrap() == "redb";
         scene.files().into_iter().filter(|(path, _)| is_data(path)).map(|(_, bytes)| bytes).collect()
     }
 

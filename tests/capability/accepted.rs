@@ -158,6 +158,14 @@ mod operator_constructor {
     }
 }
 
+mod operator_erases_user {
+    use watertight::*;
+
+    fn erase(admin: &TenantHandle, user: &UserId) -> Result<Erasure> {
+        admin.erase_user(user, Authored::Goes, |_| std::ops::ControlFlow::Continue(()))
+    }
+}
+
 mod operator_from_tenant_identity {
     use watertight::*;
 
@@ -190,10 +198,26 @@ mod plaintext_without_danger {
     }
 }
 
+mod receipt_literal {
+    use watertight::*;
+
+    fn read(operator: &Operator, text: String) -> Result<ReceiptFacts> {
+        operator.verify_receipt(&Receipt::from_text(text))
+    }
+}
+
 mod tenant_module {
     use watertight::*;
 
     fn reach(handle: &TenantHandle) -> Result<Usage> {
         handle.usage()
+    }
+}
+
+mod tenant_rekeys {
+    use watertight::*;
+
+    fn rekey(operator: &Operator, tenant: &TenantId) -> Result<Receipt> {
+        operator.rekey(tenant, |_| std::ops::ControlFlow::Continue(()))
     }
 }
