@@ -148,10 +148,15 @@ fn who_comes_back_begins_anew() {
     assert!(notes.get("bob 1").unwrap().author.issuer().is_erased());
     // And is erased once more, under another number.
     let first = notes.get("bob 1").unwrap().author;
+    assert_eq!(notes.count(&Selection::all().author(first.clone())).unwrap(), SHARED as u64);
     let again = alice.erase_user(bob.user(), Authored::Stays, go_on).unwrap().erased;
     assert_eq!((again.namespaces, again.memories, again.credentials), (1, 1, 1));
     assert_ne!(notes.get("bob again").unwrap().author, first);
     assert_eq!(notes.get("bob 1").unwrap().author, first);
+    // What stayed the first time can still go.
+    let users = alice.usage().unwrap().users;
+    assert_eq!(alice.erase_user(&first, Authored::Goes, go_on).unwrap().erased.authored, SHARED as u64);
+    assert_eq!((notes.count(&Selection::all().author(first)).unwrap(), alice.usage().unwrap().users), (0, users));
     alice.audit().verify().unwrap();
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use support::filled::DATA;
+use support::filled::{DATA, all_well, filled, open as open_filled, rows_of};
 use support::household::{CANARY, go_on, household, id, secrets, settle};
 use support::seen::seen;
 use support::sim_disk::SimDisk;
@@ -87,6 +87,18 @@ fn everything_is_there_under_another_key_and_the_former_files_are_gone() {
     let steps = [OperatorAction::Rekey, OperatorAction::Rekeyed];
     assert_eq!(actions[2..], [steps, steps, steps].concat());
     world.operator().verify_audit().unwrap();
+}
+
+#[test]
+fn plaintext_files_are_rekeyed_as_well() {
+    let disk = filled(30, true);
+    let world = open_filled(&disk, true).unwrap();
+    for _ in 0..2 {
+        world.operator().rekey(&id("acme"), go_on).unwrap();
+        all_well(&world, "acme", &rows_of("acme", 30), "re-keyed");
+    }
+    drop(world);
+    all_well(&open_filled(&disk.crash(), true).unwrap(), "acme", &rows_of("acme", 30), "reopened");
 }
 
 #[test]
@@ -191,11 +203,12 @@ fn who_gives_up_has_changed_nothing() {
         let action = world.operator().audit(1, 1_000).unwrap().last().unwrap().action;
         assert_eq!(action, OperatorAction::RekeyAbandoned);
     }
-    // A callback that panics is one that gives up.
+    // A panic of the callback goes on, and is one that gives up.
     let panicked = thread::scope(|scope| {
         scope.spawn(|| world.operator().rekey(&id("acme"), |_| std::panic::resume_unwind(Box::new("mine")))).join()
     });
-    assert!(panicked.is_ok_and(|answer| answer.is_err()));
+    assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"mine"));
+    assert_eq!(tenant_files(&disk).len(), before.1.len());
     assert_eq!(household(&world, "acme"), before.0);
     world.operator().rekey(&id("acme"), go_on).unwrap();
     assert_eq!(household(&world, "acme"), before.0);

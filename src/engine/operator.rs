@@ -123,7 +123,7 @@ impl TenantInfo {
 /// The lifecycle of every tenant.
 ///
 /// # Authority
-/// It provisions, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
+/// It provisions, re-keys, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
 ///
 /// ```
 /// use watertight::*;
@@ -253,8 +253,8 @@ impl Operator {
     /// along, so that nothing of it lingers in old pages, and the file is as small as it can be.
     ///
     /// Handles go on working: readers throughout, writers wait until it is done. Cursors and feed positions end; who has
-    /// one begins again. `progress` is told how far it is and may give up; once the new files count it is not asked any
-    /// more. It runs while writers wait, and must not wait for others who use the tenant. A purge of the tenant and a
+    /// one begins again. `progress` is told how far it is and may give up, as a panic of it does, which goes on when all is
+    /// as it was; once the new files count it is not asked any more. It runs while writers wait, and must not wait for others who use the tenant. A purge of the tenant and a
     /// closing of the engine end a re-keying.
     ///
     /// A suspended tenant can be re-keyed. Where this fails the tenant is as it was, or, if only the former files could

@@ -5,8 +5,10 @@
 //! files, former key shredded, former data removed, mark taken away. Until the row has the next epoch nothing has
 //! happened; from then on everything has. After a crash the row says which pair counts, and the other one goes.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -89,11 +91,14 @@ impl Inner {
         let gone = match self.go_over(slot, to, erase, progress) {
             Ok(gone) => gone,
             Err(Stopped::Undecided(error)) => return Err(error),
-            Err(Stopped::Undone(error)) => {
+            Err(stopped) => {
                 if let Err(error) = self.tidy_up(act, slot, to) {
                     tracing::warn!(%tenant, reason = %error, "a re-keying that stopped is tidied up later");
                 }
-                return Err(error);
+                match stopped {
+                    Stopped::Undone(error) | Stopped::Undecided(error) => return Err(error),
+                    Stopped::Panicked(payload) => resume_unwind(payload),
+                }
             }
         };
         self.tidy_up(act, slot, to)?;
@@ -128,14 +133,19 @@ impl Inner {
         write_small(&*self.disk, &self.layout.tenant_key(incarnation, to), &key.wrap(&self.key)?)?;
         let proof = erase.as_ref().map(|erase| erase.proof);
         let turn = || proof.map_or_else(|| Ok(self.clock.now()), |proof| proof.turn());
+        let mut panic = None;
         let mut watch = |done: RekeyProgress| {
             if slot.state.has_ended() || self.closing.load(Ordering::SeqCst) {
                 // The file is waited for.
                 return Err(slot.state.check().err().unwrap_or(Error::from(Reason::Closed)));
             }
-            match progress(done) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Reason::Cancelled.into()),
+            match catch_unwind(AssertUnwindSafe(|| progress(done))) {
+                Ok(ControlFlow::Continue(())) => Ok(()),
+                Ok(ControlFlow::Break(())) => Err(Reason::Cancelled.into()),
+                Err(payload) => {
+                    panic = Some(payload);
+                    Err(Reason::Cancelled.into())
+                }
             }
         };
         let next = Next {
@@ -156,7 +166,11 @@ impl Inner {
             switched
         };
         let carried = lease.tenant()?.carry_over(next, switch, || slot.set_epoch(Some(to)));
-        carried.map_err(|error| if undecided.get() { Stopped::Undecided(error) } else { Stopped::Undone(error) })
+        carried.map_err(|error| match panic {
+            Some(payload) => Stopped::Panicked(payload),
+            None if undecided.get() => Stopped::Undecided(error),
+            None => Stopped::Undone(error),
+        })
     }
 
     /// Writes the next epoch into the tenant's row.
@@ -233,6 +247,8 @@ enum Stopped {
     Undone(Error),
     /// Where it is shows when the engine is opened again.
     Undecided(Error),
+    /// It is where it was, and the caller's code panicked.
+    Panicked(Box<dyn Any + Send>),
 }
 
 impl From<Error> for Stopped {

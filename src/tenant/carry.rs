@@ -17,10 +17,11 @@ use super::vault::{damaged, parse_secret_key, stored_salt};
 use crate::clock::Timestamp;
 use crate::crypto::credential::UserSecret;
 use crate::error::Result;
+use crate::id::UserId;
 use crate::limits::SWEEP_ROWS_MAX;
 use crate::store::copy::{Fate, NewFile};
 use crate::store::database::{FileSpec, Switched};
-use crate::store::schema::{CREDENTIAL_SECRETS, USER_NUMBERS, USER_SALTS};
+use crate::store::schema::{CREDENTIAL_SECRETS, USER_NUMBERS, USER_SALTS, USERS};
 
 /// How far a re-keying is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +131,10 @@ impl Carrier<'_, '_> {
             }
         }
         let mut writer = self.file.writer()?;
+        if let Some(number) = self.leaver.as_ref().map(|leaver| leaver.number.0).filter(|number| *number > 0) {
+            let stands_for = UserId::erased(number).to_bytes();
+            writer.open_table(USERS)?.insert(stands_for.as_slice(), number.to_le_bytes().as_slice())?;
+        }
         owner.write(&mut writer)?;
         self.change.facts.write(&mut writer)?;
         (self.watch)(self.progress)

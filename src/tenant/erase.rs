@@ -30,6 +30,7 @@ use crate::store::schema::{MEMORIES, USERS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authored {
     /// They stay, with an author whose issuer is [`Issuer::erased`](crate::Issuer::erased) and whose subject is a number.
+    /// That author can be selected by, and erased in its turn.
     Stays,
     /// They are erased as well.
     Goes,
@@ -85,6 +86,8 @@ impl Leaver {
         let negative = || Error::from(Reason::DamagedRecord("usage"));
         let count = |figure: &mut u64| *figure = figure.saturating_add(1);
         match table.name() {
+            // What stands for one who was erased before was counted out then.
+            "users" if user.issuer().is_erased() => {}
             "users" => facts.usage.users = facts.usage.users.checked_sub(1).ok_or_else(negative)?,
             "namespaces" => {
                 count(&mut self.erased.namespaces);

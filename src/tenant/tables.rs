@@ -142,6 +142,14 @@ mod tests {
         assert_eq!(listed.len(), TABLES.len(), "a table is listed twice");
     }
 
+    /// Whoever adds a table that belongs to nobody says so here as well.
+    #[test]
+    fn few_tables_hold_nothing_of_a_user() {
+        let nobodys: Vec<_> =
+            TABLES.iter().filter(|table| table.of_user == OfUser::Nobody).map(TableRule::name).collect();
+        assert_eq!(nobodys, ["meta"]);
+    }
+
     /// The catalog is the operators': it holds nothing that a user of a tenant has written.
     #[test]
     fn every_table_of_the_catalog_is_known_to_hold_no_users_data() {
