@@ -131,6 +131,44 @@ fn the_tenant_goes_on_in_its_new_file() {
     world.engine.close().unwrap();
 }
 
+/// More than one transaction of the new file holds, and more secrets than are sealed again at a time.
+#[test]
+fn a_large_tenant_goes_over_in_many_steps() {
+    let disk = SimDisk::new(1);
+    let world = open(&disk).unwrap();
+    world.provision("acme").unwrap();
+    let text = |number: usize| format!("{number} ").repeat(100_000);
+    for user in ["alice", "bob"] {
+        let handle = world.handle("acme", user).unwrap();
+        let own = handle.private("own").unwrap();
+        for number in 0..15 {
+            own.put(Memory::new(format!("{number}")).text(text(number)).vector(vec![1.0, number as f32])).unwrap();
+        }
+        for number in 0..70_usize {
+            let secret = format!("{user} {number} ").repeat(5_000);
+            handle.credentials().put(&format!("N{number}"), &Credential::new(secret)).unwrap();
+        }
+    }
+    let alice = world.handle("acme", "alice").unwrap();
+    let before = seen(&alice);
+    world.operator().rekey(&id("acme"), go_on).unwrap();
+    assert_eq!(seen(&alice), before);
+    let bob = world.handle("acme", "bob").unwrap();
+    let gone = alice.erase_user(bob.user(), Authored::Goes, go_on).unwrap().erased;
+    assert_eq!((gone.memories, gone.credentials), (15, 70));
+    drop((alice, bob, world));
+    let world = open(&disk.crash()).unwrap();
+    let alice = world.handle("acme", "alice").unwrap();
+    let own = alice.private("own").unwrap();
+    for number in 0..15 {
+        assert_eq!(own.get(&number.to_string()).unwrap().text, Some(text(number)));
+    }
+    for number in 0..70 {
+        let secret = alice.credentials().with_secret(&format!("N{number}"), <[u8]>::to_vec).unwrap();
+        assert!(secret.starts_with(format!("alice {number} alice").as_bytes()));
+    }
+}
+
 #[test]
 fn cursors_and_positions_end_with_a_clear_error() {
     let world = open(&SimDisk::new(1)).unwrap();
@@ -457,6 +495,42 @@ fn an_older_catalog_destroys_nothing() {
     assert_eq!(restored.files(), files);
     world.operator().rekey(&id("acme"), go_on).unwrap();
     assert_eq!(household(&world, "acme"), before);
+}
+
+/// When the catalog can neither be written nor read, nobody knows which files count: the tenant serves nothing rather
+/// than from files that may be those of yesterday.
+#[test]
+fn a_tenant_whose_files_cannot_be_told_apart_serves_nothing_until_they_can() {
+    let base = settled();
+    let before = household(&open(&base.kill()).unwrap(), "acme");
+    let mut undecided = 0;
+    for after in 0..10 {
+        let disk = base.kill();
+        let world = open(&disk).unwrap();
+        let notes = world.handle("acme", "alice").unwrap().memories("notes").unwrap();
+        notes.get("alice 1").unwrap();
+        disk.evict_is_confirmed(false);
+        disk.fail_sync("catalog.redb", after);
+        let answer = world.operator().rekey(&id("acme"), go_on);
+        disk.clear_faults();
+        if answer.is_err() {
+            match notes.get("alice 1") {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{after}: {error}");
+                    assert!(notes.put(Memory::new("alice 1")).is_err());
+                    undecided += 1;
+                }
+            }
+        }
+        for image in [disk.crash(), disk.kill()] {
+            image.evict_is_confirmed(true);
+            let world = open(&image).unwrap();
+            assert_eq!(household(&world, "acme"), before, "{after}");
+            assert_eq!(tenant_files(&image).len(), 4, "{after}");
+        }
+    }
+    assert!(undecided >= 1);
 }
 
 /// An operation and the two states between which it goes over at one moment.

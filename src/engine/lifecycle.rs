@@ -234,7 +234,7 @@ impl Inner {
         // A tenant that is purged goes with whatever epochs it has: a catalog that was put back may not know the last.
         let mut epochs = BTreeSet::from([record.epoch]);
         if record.status == TenantStatus::Purging {
-            epochs.extend(self.epochs(incarnation)?);
+            epochs.extend(self.epochs(record)?);
         }
         for epoch in &epochs {
             self.destroy_key(incarnation, *epoch)?;
@@ -275,8 +275,11 @@ impl Inner {
         Ok(())
     }
 
-    /// The epochs of which a tenant has files.
-    fn epochs(&self, incarnation: Incarnation) -> Result<BTreeSet<Epoch>> {
+    /// The epochs of which a tenant has files: key files, which nobody else names so, and data files that have one or that
+    /// the row accounts for. Other files are not ours.
+    fn epochs(&self, record: &TenantRecord) -> Result<BTreeSet<Epoch>> {
+        let incarnation = record.incarnation;
+        let last = record.epoch.next().unwrap_or(record.epoch);
         let (has_keys, has_data) = self.check_directories(incarnation)?;
         let mut found = BTreeSet::new();
         if has_keys {
@@ -285,7 +288,7 @@ impl Inner {
         }
         if has_data {
             let names = self.disk.list(&self.layout.tenant_directory(incarnation))?;
-            found.extend(names.iter().filter_map(|name| Layout::epoch_of_data(name)));
+            found.extend(names.iter().filter_map(|name| Layout::epoch_of_data(name)).filter(|epoch| *epoch <= last));
         }
         Ok(found)
     }
