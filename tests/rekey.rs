@@ -613,6 +613,12 @@ fn settles(case: &Case, image: &SimDisk, before: &Option<String>, after: &Option
     assert_eq!(tenants, 1 + usize::from(found.is_some()), "{context}");
     assert_eq!(image.files().len(), 4 + 2 * tenants, "{context}: {:?}", image.files());
     world.operator().verify_audit().unwrap();
+    drop(world);
+    if found.is_some() {
+        // In a copy, as the trail tells of it.
+        let world = open(&image.kill()).unwrap();
+        assert_eq!(secrets(&world.handle("acme", "alice").unwrap()), ["alice 3", "alice 2", "alice 1"], "{context}");
+    }
     found == *after
 }
 

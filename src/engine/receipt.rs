@@ -20,7 +20,8 @@ use crate::limits::RECEIPT_BYTES_MAX;
 use crate::store::codec::{self, Record};
 use crate::tenant::erase::ErasedUser;
 
-/// The receipt of a purge, an erasure or a re-keying. It is text, safe in a URL, and not secret.
+/// The receipt of a purge, an erasure or a re-keying. It is text, safe in a URL, and not secret; that of an erasure names
+/// the user.
 ///
 /// [`Operator::verify_receipt`](crate::Operator::verify_receipt) tells what it says, if it is genuine.
 ///

@@ -96,6 +96,10 @@ impl Inner {
                     tracing::warn!(%tenant, reason = %error, "a re-keying that stopped is tidied up later");
                 }
                 match stopped {
+                    // A tenant that is purged meanwhile is gone for whoever asks.
+                    Stopped::Undone(error) if slot.state.has_ended() => {
+                        return Err(slot.state.check().err().unwrap_or(error));
+                    }
                     Stopped::Undone(error) | Stopped::Undecided(error) => return Err(error),
                     Stopped::Panicked(payload) => resume_unwind(payload),
                 }
@@ -158,7 +162,8 @@ impl Inner {
         };
         let undecided = Cell::new(false);
         let switch = || {
-            let switched = self.switch(slot, to);
+            // The copy may have taken its time.
+            let switched = turn().map_or_else(Switched::No, |_| self.switch(slot, to));
             if matches!(switched, Switched::Unknown(_)) {
                 undecided.set(true);
                 slot.set_epoch(None);
