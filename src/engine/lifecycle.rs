@@ -220,10 +220,16 @@ impl Inner {
         ensure_directory(disk, &self.layout.key_directory(incarnation))?;
         ensure_directory(disk, &self.layout.tenant_fan_out(incarnation))?;
         ensure_directory(disk, &self.layout.tenant_directory(incarnation))?;
-        let key = TenantKey::generate(incarnation, epoch)?;
-        write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
+        let key = self.make_key(incarnation, epoch)?;
         let owner = Owner::new(self.id, incarnation, epoch);
         Tenant::create(&self.tenant_spec(incarnation, epoch, &key), &owner)
+    }
+
+    /// Draws the data key of an epoch and writes its key file. Here and in `destroy_key` are all changes of key files.
+    pub(super) fn make_key(&self, incarnation: Incarnation, epoch: Epoch) -> Result<TenantKey> {
+        let key = TenantKey::generate(incarnation, epoch)?;
+        write_small(&*self.disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
+        Ok(key)
     }
 
     /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work

@@ -345,6 +345,11 @@ impl TenantSlot {
         self.files.lock()
     }
 
+    /// What handles are told when they are stopped for ever.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        if self.state.has_ended() { self.state.check().err() } else { None }
+    }
+
     /// The epoch of the files that count; `None` while only the catalog can tell.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         Some(Epoch(self.epoch.load(Ordering::Acquire))).filter(|epoch| epoch.0 > 0)

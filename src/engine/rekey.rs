@@ -16,12 +16,11 @@ use super::core::Inner;
 use super::pool::TenantSlot;
 use super::receipt::{Actor, Destroyed, Receipt, ReceiptFacts};
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
-use crate::crypto::tenant_key::TenantKey;
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
 use crate::meter::Meters;
 use crate::store::database::Switched;
-use crate::store::directory::{file_exists, write_small};
+use crate::store::directory::file_exists;
 use crate::tenant::carry::{Next, RekeyProgress};
 use crate::tenant::erase::{Erase, ErasedUser};
 use crate::tenant::open::{FileKeys, Owner};
@@ -41,7 +40,8 @@ impl Inner {
             self.pool.slot(tenant, record.incarnation, record.epoch)
         };
         let by = Actor::Operator(act.operator.unwrap_or_default().to_owned());
-        self.rekey(act, &slot, None, by, progress).map(|(_, receipt)| receipt)
+        let (_, receipt) = self.rekey(act, &slot, None, by, progress).map_err(|error| slot.ended().unwrap_or(error))?;
+        Ok(receipt)
     }
 
     /// Erases a user of a tenant, by order of an admin of the tenant.
@@ -53,7 +53,9 @@ impl Inner {
     ) -> Result<(ErasedUser, Receipt)> {
         let act = Act { operator: None, at: erase.proof.at() };
         let by = Actor::User(erase.proof.user().clone());
-        let (erased, receipt) = self.rekey(act, slot, Some(erase), by, progress)?;
+        let done = self.rekey(act, slot, Some(erase), by, progress);
+        // A tenant that is purged meanwhile is gone for whoever asks.
+        let (erased, receipt) = done.map_err(|error| slot.ended().unwrap_or(error))?;
         Ok((erased.ok_or_else(Error::not_found)?, receipt))
     }
 
@@ -96,10 +98,6 @@ impl Inner {
                     tracing::warn!(%tenant, reason = %error, "a re-keying that stopped is tidied up later");
                 }
                 match stopped {
-                    // A tenant that is purged meanwhile is gone for whoever asks.
-                    Stopped::Undone(error) if slot.state.has_ended() => {
-                        return Err(slot.state.check().err().unwrap_or(error));
-                    }
                     Stopped::Undone(error) | Stopped::Undecided(error) => return Err(error),
                     Stopped::Panicked(payload) => resume_unwind(payload),
                 }
@@ -133,15 +131,17 @@ impl Inner {
     ) -> Result<Option<ErasedUser>, Stopped> {
         let incarnation = slot.incarnation;
         let lease = self.lease(slot, self.clock.now())?;
-        let key = TenantKey::generate(incarnation, to)?;
-        write_small(&*self.disk, &self.layout.tenant_key(incarnation, to), &key.wrap(&self.key)?)?;
+        let key = self.make_key(incarnation, to)?;
         let proof = erase.as_ref().map(|erase| erase.proof);
         let turn = || proof.map_or_else(|| Ok(self.clock.now()), |proof| proof.turn());
         let mut panic = None;
         let mut watch = |done: RekeyProgress| {
-            if slot.state.has_ended() || self.closing.load(Ordering::SeqCst) {
-                // The file is waited for.
-                return Err(slot.state.check().err().unwrap_or(Error::from(Reason::Closed)));
+            // Whoever purges the tenant or closes the engine waits for the files.
+            if let Some(ended) = slot.ended() {
+                return Err(ended);
+            }
+            if self.closing.load(Ordering::SeqCst) {
+                return Err(Reason::Closed.into());
             }
             match catch_unwind(AssertUnwindSafe(|| progress(done))) {
                 Ok(ControlFlow::Continue(())) => Ok(()),
@@ -272,6 +272,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::page::{PAGE_BYTES, PageCipher, PageScope, SLOT_BYTES};
+    use crate::crypto::tenant_key::TenantKey;
     use crate::engine::core::Engine;
     use crate::id::{Issuer, UserId};
     use crate::identity::authority::{Attestation, Authority};

@@ -60,7 +60,8 @@ impl TenantHandle {
     ///
     /// # Errors
     /// `NotFound` without the scope; otherwise as for [`Operator::rekey`](crate::Operator::rekey). A user who has written
-    /// nothing is no error: the figures are zero.
+    /// nothing is no error: the figures are zero. So they are when this is called again because only the former files
+    /// could not be destroyed.
     pub fn erase_user(
         &self,
         user: &UserId,

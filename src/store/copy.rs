@@ -1,9 +1,11 @@
 //! A new file, filled from the rows of another one in transactions of a bounded size.
 
+use std::io::ErrorKind;
+
 use redb::{Key, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::database::{Writer, commit_error};
-use crate::error::Result;
+use super::database::Writer;
+use crate::error::{Reason, Result};
 use crate::limits::COPY_BATCH_BYTES;
 
 /// A file that has no name yet: whatever stops its making, it never was.
@@ -92,7 +94,12 @@ impl NewFile {
 
     fn commit(&mut self) -> Result<()> {
         self.bytes = 0;
-        self.transaction.take().map_or(Ok(()), |transaction| transaction.commit().map_err(commit_error))
+        // A failure is one for certain: a file without a name is not opened again.
+        match self.transaction.take().map_or(Ok(()), WriteTransaction::commit) {
+            Ok(()) => Ok(()),
+            Err(redb::CommitError::Storage(error)) => Err(error.into()),
+            Err(_) => Err(Reason::Io(ErrorKind::Other).into()),
+        }
     }
 
     pub(super) fn close(mut self) -> Result<()> {

@@ -487,7 +487,7 @@ impl FileSpec {
 }
 
 /// A failed commit may have reached the device, whatever the error says.
-pub(super) fn commit_error(error: redb::CommitError) -> Error {
+fn commit_error(error: redb::CommitError) -> Error {
     tracing::warn!(%error, "a commit failed");
     Reason::CommitUnknown.into()
 }
