@@ -546,6 +546,35 @@ fn a_panic_below_ends_no_more_than_one_instance_of_one_file() {
     assert!(caught >= 10, "only {caught} panics met");
 }
 
+/// In the former file or in the next one: the tenant goes on in one of them.
+#[test]
+fn a_panic_below_a_rekeying_leaves_the_tenant_whole() {
+    let mut caught = 0;
+    for on_reads in [true, false] {
+        for after in 0..50 {
+            let context = format!("reads {on_reads}, after {after}");
+            let (world, disk, countdown) = panicking(&BASE, "/data.".into(), on_reads);
+            let files = disk.files().len();
+            let acme = notes(&world, "acme").unwrap();
+            countdown.store(after, Ordering::SeqCst);
+            let answer = world.operator().rekey(&id("acme"), go_on);
+            countdown.store(-1, Ordering::SeqCst);
+            if let Err(error) = answer {
+                let expected = matches!(error.kind(), ErrorKind::Damaged | ErrorKind::OutcomeUnknown);
+                assert!(expected, "{context}: {error}");
+                caught += 1;
+            }
+            assert!(acme.get("key 1").is_ok(), "{context}");
+            world.operator().rekey(&id("acme"), go_on).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+            assert_eq!(disk.files().len(), files, "{context}: {:?}", disk.files());
+            drop(acme);
+            goes_on(world, &disk, rows(), &context);
+        }
+    }
+    println!("{caught} panics met");
+    assert!(caught > 20, "only {caught} panics met");
+}
+
 /// The last commit of a provisioning can be durable although it fails: then the tenant must stay whole.
 #[test]
 fn a_provision_of_unknown_outcome_never_leaves_a_tenant_without_files() {

@@ -206,8 +206,12 @@ impl<T: Tables> Database<T> {
             let live = Live::open(&next, &Cell::new(false))?;
             match switch(&answer) {
                 Switched::Yes => {}
-                Switched::No(error) => return Err(error),
+                Switched::No(error) => {
+                    drop_shielded(live);
+                    return Err(error);
+                }
                 Switched::Unknown(error) => {
+                    drop_shielded(live);
                     self.leave(State::Quarantined { error: error.clone(), sync_failed: false });
                     return Err(error);
                 }
