@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -366,6 +367,7 @@ fn an_operator_expires() {
     scene.world.provision("acme").unwrap();
     let incarnation = operator.inspect(&id("acme")).unwrap().incarnation;
     let kept = scene.world.authority.attest_operator("ops").unwrap();
+    let receipt = operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).unwrap();
     scene.clock.advance(Duration::from_secs(15 * 60 + 1));
     let refused = operator.list(None, 10).unwrap_err();
     assert_eq!(*refused.reason(), Reason::IdentityExpired);
@@ -377,7 +379,10 @@ fn an_operator_expires() {
         operator.resume(&id("acme")),
         operator.purge(&id("acme")).map(|_| ()),
         operator.purge(&id("absent")).map(|_| ()),
+        operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).map(|_| ()),
         operator.tombstone(incarnation).map(|_| ()),
+        operator.receipt(incarnation).map(|_| ()),
+        operator.verify_receipt(&receipt).map(|_| ()),
         operator.audit(1, 10).map(|_| ()),
         operator.verify_audit().map(|_| ()),
         scene.world.engine.operator(&kept).map(|_| ()),
@@ -552,6 +557,7 @@ fn a_closed_engine_answers_unavailable_and_lets_go_of_the_directory() {
         operator.list(None, 1).map(|_| ()),
         operator.suspend(&id("acme")),
         operator.purge(&id("acme")).map(|_| ()),
+        operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).map(|_| ()),
         operator.verify_audit().map(|_| ()),
     ] {
         assert_eq!(kind(answer), ErrorKind::Unavailable);
