@@ -115,10 +115,10 @@ pub enum Reason {
     NoRoom,
     /// Closing a file failed. What was acknowledged is durable; the next opening repairs the file.
     CloseFailed,
-    /// The transaction was given up by its own code; nothing of it was done.
-    Aborted,
     /// The caller gave it up before it had changed anything.
     Cancelled,
+    /// The transaction was given up by its own code; nothing of it was done.
+    Aborted,
     /// The feed does not reach back to this position any more: begin again.
     FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.

@@ -16,18 +16,18 @@ pub enum OperatorAction {
     Suspend,
     /// A suspended tenant was started again.
     Resume,
-    /// A purge began; the tenant is unreachable from here on.
-    Purge,
-    /// A purge ended: keys and data are gone.
-    Purged,
-    /// A provisioning that a crash interrupted was cleared away.
-    Abandoned,
     /// A re-keying began.
     Rekey,
     /// A re-keying ended: the tenant has another key and file, and those before are gone.
     Rekeyed,
     /// A re-keying was given up: the tenant has the key and file it had.
     RekeyAbandoned,
+    /// A purge began; the tenant is unreachable from here on.
+    Purge,
+    /// A purge ended: keys and data are gone.
+    Purged,
+    /// A provisioning that a crash interrupted was cleared away.
+    Abandoned,
 }
 
 /// One entry of the operators' audit trail.

@@ -34,6 +34,8 @@ pub enum AuditAction {
     RenameNamespace,
     /// A namespace was deleted with all its memories.
     DeleteNamespace,
+    /// A user was erased; `key` says under which number what it wrote elsewhere goes on, if it had written anything.
+    EraseUser,
     /// A credential was put.
     PutCredential,
     /// A credential was given another secret, and the one before it kept for a while.
@@ -44,8 +46,6 @@ pub enum AuditAction {
     UseCredential,
     /// A credential was deleted.
     DeleteCredential,
-    /// A user was erased; `key` says under which number what it wrote elsewhere goes on, if it had written anything.
-    EraseUser,
 }
 
 /// How it ended.
