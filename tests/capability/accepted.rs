@@ -166,6 +166,14 @@ mod operator_constructor {
     }
 }
 
+mod operator_erases_user {
+    use watertight::*;
+
+    fn erase(admin: &TenantHandle, user: &UserId) -> Result<Erasure> {
+        admin.erase_user(user, Authored::Goes, |_| std::ops::ControlFlow::Continue(()))
+    }
+}
+
 mod operator_from_tenant_identity {
     use watertight::*;
 
@@ -195,6 +203,14 @@ mod plaintext_without_danger {
 
     fn plain(key: RootKey) {
         let _ = Engine::builder("data").root_key(key).danger().plaintext_files();
+    }
+}
+
+mod receipt_literal {
+    use watertight::*;
+
+    fn read(operator: &Operator, text: String) -> Result<ReceiptFacts> {
+        operator.verify_receipt(&Receipt::from_text(text))
     }
 }
 
@@ -235,5 +251,13 @@ mod tenant_module {
 
     fn reach(handle: &TenantHandle) -> Result<Usage> {
         handle.usage()
+    }
+}
+
+mod tenant_rekeys {
+    use watertight::*;
+
+    fn rekey(operator: &Operator, tenant: &TenantId) -> Result<Receipt> {
+        operator.rekey(tenant, |_| std::ops::ControlFlow::Continue(()))
     }
 }
