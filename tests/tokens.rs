@@ -419,7 +419,7 @@ fn settings_change_what_they_name() {
     assert!(accepts(&plain, &late));
     assert!(!accepts(&plain.clone().leeway(0).unwrap(), &late));
 
-    let short = plain.clone().max_lifetime(Duration::from_secs(610));
+    let short = plain.clone().max_lifetime(Duration::from_secs(610)).unwrap();
     assert!(accepts(&short, &signer.token(&honest())));
     assert!(!accepts(&short, &signer.token(&but("exp", json!(NOW + 601)))));
 
@@ -441,7 +441,7 @@ fn reload_replaces_the_set_in_every_clone() {
     let (old, new) = (Signer::ed25519("old", 1), Signer::ed25519("new", 2));
     let verifier = verifier(&old.jwks_json());
     let clone = verifier.clone().tenant_claim("tenant_id");
-    verifier.reload(Jwks::from_json(&new.jwks_json()).unwrap());
+    verifier.replace_keys(Jwks::from_json(&new.jwks_json()).unwrap());
     for it in [&verifier, &clone] {
         assert!(accepts(it, &new.token(&honest())));
         assert!(!accepts(it, &old.token(&honest())));

@@ -22,6 +22,10 @@ pub enum OperatorAction {
     Purged,
     /// A provisioning that a crash interrupted was cleared away.
     Abandoned,
+    /// Identities were revoked at a tenant.
+    Revoke,
+    /// The issuers that a tenant trusts were replaced.
+    SetIssuers,
 }
 
 /// One entry of the operators' audit trail.

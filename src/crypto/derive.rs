@@ -30,6 +30,8 @@ pub(crate) enum Label {
     UserSecret,
     /// Key and commitment of one version of a credential.
     Credential,
+    /// Key of the hashes of API keys.
+    ApiKeyHash,
 }
 
 impl Label {
@@ -43,6 +45,7 @@ impl Label {
             Self::Cursor => "watertight cursor",
             Self::UserSecret => "watertight user secret",
             Self::Credential => "watertight credential",
+            Self::ApiKeyHash => "watertight API key hash",
         }
     }
 }
@@ -69,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Label; 8] = [
+    const ALL: [Label; 9] = [
         Label::KeyId,
         Label::WrapEngineKey,
         Label::WrapTenantKey,
@@ -78,6 +81,7 @@ mod tests {
         Label::Cursor,
         Label::UserSecret,
         Label::Credential,
+        Label::ApiKeyHash,
     ];
 
     fn hex(text: &str) -> Vec<u8> {

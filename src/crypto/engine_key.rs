@@ -82,6 +82,11 @@ impl EngineKey {
     pub(crate) fn catalog_pages(&self) -> Secret<32> {
         derive(&self.secret, self.engine.as_bytes(), Label::CatalogPages, &[])
     }
+
+    /// The key under which the catalog keeps hashes of API keys.
+    pub(crate) fn api_key_hashes(&self) -> Secret<64> {
+        derive(&self.secret, self.engine.as_bytes(), Label::ApiKeyHash, &[])
+    }
 }
 
 const KEY_ID_BYTES: usize = 16;
