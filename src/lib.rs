@@ -18,6 +18,7 @@
 mod access;
 mod catalog;
 mod clock;
+mod compound;
 mod crypto;
 mod engine;
 mod error;
@@ -36,6 +37,7 @@ pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::revocations::Revocation;
 pub use catalog::tenants::{TenantStatus, Tombstone};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
+pub use compound::CompoundId;
 pub use crypto::root_key::RootKey;
 pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};
 pub use engine::core::{CloseReport, Engine};

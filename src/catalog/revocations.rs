@@ -302,3 +302,134 @@ fn of(incarnation: Incarnation) -> RangeInclusive<Vec<u8>> {
 fn end_key(until: Timestamp, key: &[u8]) -> Vec<u8> {
     [&until.as_micros().to_be_bytes()[..], key].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::id::Epoch;
+    use crate::limits::CATALOG_CACHE_BYTES;
+    use crate::store::database::FileSpec;
+    use crate::store::memory::MemoryDisk;
+
+    fn at(seconds: u64) -> Act<'static> {
+        Act { operator: Some("ops"), at: Timestamp::from_seconds(seconds) }
+    }
+
+    fn alice() -> UserId {
+        UserId::new(Issuer::authority(), "alice").unwrap()
+    }
+
+    fn token(id: &str, expires_at: u64) -> Revocation {
+        Revocation::token(&Issuer::authority(), id, Timestamp::from_seconds(expires_at)).unwrap()
+    }
+
+    /// A catalog with one tenant in service.
+    fn catalog() -> (Catalog, TenantId, Incarnation) {
+        let spec = FileSpec {
+            disk: Arc::new(MemoryDisk::new()),
+            path: PathBuf::from("catalog.redb"),
+            sealing: None,
+            cache_bytes: CATALOG_CACHE_BYTES,
+            always_quick_repair: true,
+        };
+        let (catalog, acme) = (Catalog::create(spec).unwrap(), TenantId::new("acme").unwrap());
+        let record = TenantRecord {
+            incarnation: Incarnation::random().unwrap(),
+            epoch: Epoch::FIRST,
+            status: TenantStatus::Provisioning,
+            plan: None,
+            issuers: Vec::new(),
+            owners: Vec::new(),
+            created_at: Timestamp::from_seconds(0),
+        };
+        catalog.begin_provision(at(0), &acme, &record).unwrap();
+        catalog.finish_provision(&acme, record.incarnation).unwrap();
+        (catalog, acme, record.incarnation)
+    }
+
+    fn rows(catalog: &Catalog) -> (usize, usize) {
+        let counted = catalog.database.write(|mut writer| {
+            let rows = writer.open_table(REVOCATIONS)?.range::<&[u8]>(..)?.count();
+            Ok((rows, writer.open_table(REVOCATION_ENDS)?.range::<&[u8]>(..)?.count()))
+        });
+        counted.unwrap()
+    }
+
+    /// Puts as many revoked tokens into the catalog as it may have, less `short`.
+    fn fill(catalog: &Catalog, incarnation: Incarnation, short: usize) {
+        let until = Timestamp::from_seconds(1_000);
+        let row = codec::encode(&StoredRevocation { at: Timestamp::from_seconds(1), until: Some(until) }).unwrap();
+        let filled = catalog.database.write(|mut writer| {
+            for number in short..REVOCATIONS_MAX {
+                let key = Name::token(&Issuer::authority(), &format!("t{number}")).key(incarnation);
+                writer.open_table(REVOCATIONS)?.insert(key.as_slice(), row.as_slice())?;
+                writer.open_table(REVOCATION_ENDS)?.insert(end_key(until, &key).as_slice(), [].as_slice())?;
+            }
+            Ok(())
+        });
+        filled.unwrap();
+    }
+
+    #[test]
+    fn a_tenant_has_a_bounded_number_of_revocations_and_those_past_their_time_go() {
+        let (catalog, acme, incarnation) = catalog();
+        fill(&catalog, incarnation, 1);
+        catalog.revoke(at(10), &acme, incarnation, &token("last", 5_000)).unwrap();
+        let full = catalog.revoke(at(10), &acme, incarnation, &token("more", 5_000)).unwrap_err();
+        assert_eq!(*full.reason(), Reason::Full { what: "revocations", limit: REVOCATIONS_MAX as u64 });
+        // One that is there already is renewed.
+        catalog.revoke(at(11), &acme, incarnation, &token("last", 6_000)).unwrap();
+        assert_eq!(rows(&catalog), (REVOCATIONS_MAX, REVOCATIONS_MAX));
+        // At their end exactly they are still there, and then each new one clears away some.
+        assert!(catalog.revoke(at(1_000), &acme, incarnation, &token("more", 5_000)).is_err());
+        catalog.revoke(at(1_001), &acme, incarnation, &token("more", 5_000)).unwrap();
+        assert_eq!(rows(&catalog).0, REVOCATIONS_MAX + 1 - REVOCATIONS_SWEPT);
+        for _ in 0..=REVOCATIONS_MAX / REVOCATIONS_SWEPT {
+            catalog.revoke(at(1_002), &acme, incarnation, &token("more", 5_000)).unwrap();
+        }
+        assert_eq!(rows(&catalog), (2, 2));
+    }
+
+    #[test]
+    fn everyone_stands_for_all_others_and_a_purge_leaves_none() {
+        let (catalog, acme, incarnation) = catalog();
+        let bearer = |issued_at| Bearer {
+            incarnation,
+            user: &ALICE,
+            issued_at: Timestamp::from_seconds(issued_at),
+            token_id: Some("t5"),
+        };
+        static ALICE: std::sync::LazyLock<UserId> = std::sync::LazyLock::new(alice);
+        fill(&catalog, incarnation, 0);
+        assert!(catalog.is_revoked(bearer(20)).unwrap());
+        catalog.revoke(at(10), &acme, incarnation, &Revocation::everyone()).unwrap();
+        assert_eq!(rows(&catalog), (1, 0));
+        assert!(catalog.is_revoked(bearer(10)).unwrap());
+        assert!(!catalog.is_revoked(bearer(11)).unwrap());
+        catalog.revoke(at(12), &acme, incarnation, &Revocation::subject(&ALICE)).unwrap();
+        assert!(catalog.is_revoked(bearer(12)).unwrap());
+        let other = Incarnation::random().unwrap();
+        assert!(!catalog.is_revoked(Bearer { incarnation: other, ..bearer(1) }).unwrap());
+        catalog.begin_purge(at(13), &acme, None).unwrap();
+        assert!(catalog.revoke(at(14), &acme, incarnation, &Revocation::everyone()).is_err());
+        catalog.finish_removal(at(15), &acme, incarnation).unwrap();
+        assert_eq!(rows(&catalog), (0, 0));
+    }
+
+    #[test]
+    fn a_revocation_is_kept_until_the_last_identity_has_expired() {
+        let now = Timestamp::from_seconds(100);
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let minute = Duration::from_secs(60);
+        assert_eq!(Revocation::everyone().until(now), None);
+        assert_eq!(Revocation::subject(&alice()).until(now), Some(now.after(days(31)).after(minute)));
+        let key = UserId::new(Issuer::api_keys(), "0123456789abcdef").unwrap();
+        assert_eq!(Revocation::subject(&key).until(now), Some(now.after(days(366))));
+        assert_eq!(token("t", 500).until(now), Some(Timestamp::from_seconds(530)));
+        // Nothing lives longer than the longest token.
+        assert_eq!(token("t", u64::MAX).until(now), Some(now.after(days(31)).after(minute)));
+    }
+}

@@ -184,3 +184,52 @@ impl VerifiedOperator {
         self.expires_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Issuer;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::new(name).unwrap()
+    }
+
+    /// Names `acme`, and lists `globex`, where its groups hold, and `initech`, where they do not.
+    fn identity() -> VerifiedIdentity {
+        let member = |name, scopes, has_groups| Membership { tenant: tenant(name), scopes, has_groups };
+        VerifiedIdentity::new(IdentityFacts {
+            engine: EngineId::random().unwrap(),
+            tenant: tenant("acme"),
+            user: UserId::new(Issuer::authority(), "alice").unwrap(),
+            groups: vec!["staff".into()],
+            scopes: Scopes::ALL,
+            issued_at: Timestamp::from_seconds(1),
+            expires_at: Timestamp::from_seconds(2),
+            token_id: Some("t".into()),
+            tenant_name: Some("Acme".into()),
+            memberships: vec![
+                member("acme", Scopes::ALL, true),
+                member("globex", Scopes::READ, true),
+                member("initech", Scopes::NONE, false),
+            ],
+            names_one: true,
+            incarnation: None,
+        })
+    }
+
+    #[test]
+    fn at_another_tenant_an_identity_is_what_it_says_of_that_one() {
+        let told = |name| {
+            let there = identity().at(&tenant(name)).unwrap();
+            (there.scopes(), there.groups().len(), there.tenant_name().is_some(), there.tenant() == &tenant(name))
+        };
+        assert_eq!(told("acme"), (Scopes::ALL, 1, true, true));
+        assert_eq!(told("globex"), (Scopes::READ, 1, false, true));
+        assert_eq!(told("initech"), (Scopes::NONE, 0, false, true));
+        assert!(identity().at(&tenant("elsewhere")).is_none());
+        // Who it is, until when, and by which token, is the same everywhere.
+        let there = identity().at(&tenant("globex")).unwrap();
+        assert_eq!((there.user().subject(), there.token_id()), ("alice", Some("t")));
+        assert_eq!((there.expires_at(), there.memberships().len()), (Timestamp::from_seconds(2), 3));
+    }
+}
