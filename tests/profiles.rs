@@ -4,9 +4,15 @@
 #[path = "support/tokens.rs"]
 mod tokens;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tokens::Signer;
-use watertight::{ErrorKind, Issuer, Jwks, JwtVerifier, Reason, Scopes, Timestamp, TokenClaims};
+use watertight::disk::MemoryDisk;
+use watertight::{
+    Authority, Engine, ErrorKind, Issuer, Jwks, JwtVerifier, Reason, RootKey, Scopes, TenantSpec, TestClock, Timestamp,
+    TokenClaims,
+};
 
 const NOW: u64 = 1_800_000_000;
 const CLIENT: &str = "1example23456789";
@@ -409,4 +415,98 @@ fn a_token_may_list_several_tenants() {
             ("scopes of a tenant that are true", "tenants", Some(json!({"acme": true}))),
         ],
     );
+}
+
+/// An engine in memory with these verifiers.
+fn open(verifiers: Vec<JwtVerifier>, operators: Option<JwtVerifier>) -> watertight::Result<(Engine, Authority)> {
+    let mut builder = Engine::builder("/memory").root_key(RootKey::generate()?).clock(TestClock::at(at(NOW - 100)));
+    for verifier in verifiers {
+        builder = builder.verifier(verifier);
+    }
+    if let Some(verifier) = operators {
+        builder = builder.operator_verifier(verifier);
+    }
+    builder.danger().disk(Arc::new(MemoryDisk::new())).open()
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+/// Each directory is an issuer of its own, so that one speaks for its own tenants only.
+#[test]
+fn a_directory_opens_the_tenants_that_trust_it() {
+    let clock = TestClock::at(at(NOW - 100));
+    let (verifier, claims) = entra("{tenantid}");
+    let builder = Engine::builder("/memory").root_key(RootKey::generate().unwrap()).clock(clock.clone());
+    let (engine, authority) = builder.verifier(verifier).danger().disk(Arc::new(MemoryDisk::new())).open().unwrap();
+    let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    for (directory, trusted) in [(DIRECTORY, DIRECTORY), (OTHER_DIRECTORY, DIRECTORY)] {
+        operator.provision(TenantSpec::new(directory).unwrap().trusts(issuer(&entra_issuer(trusted)))).unwrap();
+    }
+    clock.set(at(NOW));
+    let enter = |claims: &Value| engine.tenant(&engine.verify(&signer().token(claims)).unwrap());
+    let alice = enter(&claims).unwrap();
+    assert_eq!((alice.id().as_str(), alice.user().issuer().as_str()), (DIRECTORY, entra_issuer(DIRECTORY).as_str()));
+    // The other directory's tenant does not trust the other directory.
+    let claims = but(&but(&claims, "iss", json!(entra_issuer(OTHER_DIRECTORY))), "tid", json!(OTHER_DIRECTORY));
+    assert_eq!(enter(&claims).unwrap_err().kind(), ErrorKind::NotFound);
+    // A directory's token with another verifier's issuer in it finds no verifier at all.
+    for iss in [entra_issuer("common"), entra_issuer("{tenantid}"), format!("https://sts.windows.net/{DIRECTORY}/")] {
+        let token = signer().token(&but(&claims, "iss", json!(iss)));
+        assert_eq!(engine.verify(&token).unwrap_err().reason(), &Reason::TokenRefused, "{iss}");
+    }
+}
+
+#[test]
+fn two_verifiers_never_speak_for_one_issuer() {
+    let entra = |directory| JwtVerifier::entra(issuer(&entra_issuer(directory)), CLIENT, keys()).unwrap();
+    let plain = |name: &str| JwtVerifier::new(issuer(name), API, keys()).unwrap();
+    let (one, other, all) = (entra(DIRECTORY), entra(OTHER_DIRECTORY), entra("{tenantid}"));
+    assert!(open(vec![one.clone(), other.clone(), auth0().0, cognito().0], None).is_ok());
+    for pair in [
+        [one.clone(), all.clone()],
+        [all.clone(), one.clone()],
+        [all.clone(), all.clone()],
+        [all.clone(), plain(&entra_issuer(DIRECTORY))],
+        [plain(&entra_issuer(DIRECTORY)), one.clone()],
+        [cognito().0, JwtVerifier::cognito_id_tokens(issuer(POOL), CLIENT, keys()).unwrap()],
+    ] {
+        assert_eq!(open(pair.into(), None).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn an_operators_verifier_takes_no_tenants_token() {
+    let plain = || JwtVerifier::new(issuer("https://login.example.org/"), API, keys()).unwrap();
+    let operators = |audience| JwtVerifier::new(issuer("https://login.example.org/"), audience, keys()).unwrap();
+    assert!(open(vec![plain()], Some(operators("ops"))).is_ok());
+    for (tenants, operators) in [
+        (plain(), operators(API)),
+        // What names a tenant for one of them does not for the other.
+        (plain().tenant_claim(["app", "tenant"]), operators("ops")),
+        (plain().tenants_claim("tenants"), operators("ops")),
+        (plain(), operators("ops").tenants_claim("tenants")),
+    ] {
+        assert_eq!(open(vec![tenants], Some(operators)).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    let nested = |audience| operators(audience).tenant_claim(["app", "tenant"]).tenants_claim("tenants");
+    let clock = TestClock::at(at(NOW));
+    let builder = Engine::builder("/memory").root_key(RootKey::generate().unwrap()).clock(clock);
+    let builder = builder.verifier(nested(API)).operator_verifier(nested("ops"));
+    let (engine, _) = builder.danger().disk(Arc::new(MemoryDisk::new())).open().unwrap();
+    let claims =
+        json!({"iss": "https://login.example.org/", "sub": "root", "aud": "ops", "iat": NOW - 10, "exp": NOW + 600});
+    let verify = |claims: &Value| engine.verify_operator(&signer().token(claims));
+    verify(&claims).unwrap();
+    for (attack, name, value) in [
+        ("a tenant", "app", json!({"tenant": "acme"})),
+        ("a tenant that is null", "app", json!({"tenant": null})),
+        ("something in the way of a tenant", "app", json!("acme")),
+        ("a list of tenants", "tenants", json!(["acme"])),
+        ("an empty list", "tenants", json!([])),
+    ] {
+        assert!(verify(&but(&claims, name, value)).is_err(), "{attack}");
+    }
+    verify(&but(&claims, "app", json!({"other": 1}))).unwrap();
 }
