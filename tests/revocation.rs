@@ -316,6 +316,27 @@ fn only_an_admin_revokes() {
     let admin = scene.admin("acme");
     admin.revoke(&own).unwrap();
     live.is_over();
+    // A handle's own debug text names no file and no more of the identity than before.
+    let printed = format!("{admin:?} {:?}", live.1);
+    assert!(!printed.contains("/data") && !printed.contains("token_id"), "{printed}");
+}
+
+/// A revoked identity learns no more than an expired one, not even that its tenant is suspended.
+#[test]
+fn whoever_was_revoked_learns_nothing_of_the_tenants_state() {
+    let scene = Scene::new();
+    let (token, other) = (scene.token(ONE, "alice", "1"), scene.token(ONE, "bob", "1"));
+    let live = Live::new(scene.enter(&token, "acme").unwrap());
+    scene.operator().revoke(&id("acme"), &Revocation::subject(token.user())).unwrap();
+    scene.operator().suspend(&id("acme")).unwrap();
+    live.is_over();
+    is_revoked(scene.enter(&token, "acme"));
+    assert_eq!(scene.enter(&other, "acme").unwrap_err().reason(), &Reason::TenantSuspended);
+    // Who is revoked while the tenant is suspended stays so when it is resumed.
+    scene.operator().revoke(&id("acme"), &Revocation::subject(other.user())).unwrap();
+    scene.operator().resume(&id("acme")).unwrap();
+    is_revoked(scene.enter(&other, "acme"));
+    live.is_over();
 }
 
 /// A catalog that cannot be asked lets nobody pass who has to be asked about.

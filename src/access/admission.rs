@@ -1,6 +1,7 @@
 //! Whether an identity is welcome at its tenant: asked when a handle is made, and once more by each handle whenever
 //! somebody's welcome there has changed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::state::{Seen, TenantState};
@@ -11,7 +12,6 @@ use crate::id::Incarnation;
 use crate::identity::verified::VerifiedIdentity;
 
 /// An identity that was welcome when it was last asked about.
-#[derive(Debug)]
 pub(crate) struct Admission {
     identity: VerifiedIdentity,
     incarnation: Incarnation,
@@ -52,12 +52,18 @@ impl Admission {
     }
 
     pub(crate) fn bearer(&self) -> Bearer<'_> {
-        Bearer {
-            incarnation: self.incarnation,
-            user: self.identity.user(),
-            issued_at: self.identity.issued_at(),
-            token_id: self.identity.token_id(),
-        }
+        bearer(&self.identity, self.incarnation)
+    }
+}
+
+/// What of an identity at an incarnation can be revoked.
+pub(crate) fn bearer(identity: &VerifiedIdentity, incarnation: Incarnation) -> Bearer<'_> {
+    Bearer { incarnation, user: identity.user(), issued_at: identity.issued_at(), token_id: identity.token_id() }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 

@@ -121,7 +121,9 @@ impl Gate {
             // An expired identity learns nothing, not even that its tenant still exists.
             return Err(Reason::IdentityExpired.into());
         }
-        state.and_then(|()| self.admission.check(&self.state)).map(|()| at)
+        // Nor does one that was revoked.
+        self.admission.check(&self.state)?;
+        state.map(|()| at)
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -131,6 +131,10 @@ impl Inner {
         Ok(keys)
     }
 
+    pub(crate) fn has_api_key(&self, incarnation: Incarnation, id: ApiKeyId) -> Result<bool> {
+        Ok(self.catalog.api_key(id)?.is_some_and(|key| key.incarnation == incarnation))
+    }
+
     /// Removes a key. When this returns, no operation of its handles succeeds that began afterwards.
     pub(crate) fn revoke_api_key(&self, incarnation: Incarnation, id: ApiKeyId) -> Result<()> {
         let removed = self.catalog.remove_api_key(incarnation, id);

@@ -115,7 +115,7 @@ impl ApiKeys {
             let engine = self.access.engine();
             let incarnation = self.access.incarnation();
             // Looked for first, so that the trail has nothing of another tenant's keys.
-            if !engine.api_keys(incarnation)?.iter().any(|key| key.id == id) {
+            if !engine.has_api_key(incarnation, id)? {
                 return Err(Error::not_found());
             }
             tenant.announce(proof, AuditAction::RevokeApiKey, Some(id.to_string()))?;

@@ -8,10 +8,10 @@ use super::audit::Audit;
 use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
-use crate::access::admission::{Admission, trusts};
+use crate::access::admission::{Admission, bearer, trusts};
 use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::revocations::Revocation;
-use crate::catalog::tenants::{TenantRecord, TenantStatus};
+use crate::catalog::tenants::{Catalog, TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
 use crate::error::{Error, Reason, Result};
@@ -181,7 +181,7 @@ impl Engine {
         let (record, slot) = {
             let _stable = engine.lifecycle.read();
             let record = engine.catalog.tenant(identity.tenant())?.ok_or_else(Error::not_found)?;
-            check_admission(&record, identity)?;
+            check_admission(&engine.catalog, &record, identity)?;
             let slot = engine.pool.slot(identity.tenant(), record.incarnation, record.epoch);
             (record, slot)
         };
@@ -196,12 +196,16 @@ impl Engine {
 }
 
 /// Trust before state: whoever the tenant does not trust learns nothing of it.
-fn check_admission(record: &TenantRecord, identity: &VerifiedIdentity) -> Result<()> {
+fn check_admission(catalog: &Catalog, record: &TenantRecord, identity: &VerifiedIdentity) -> Result<()> {
     if !trusts(record, identity) {
         return Err(Error::not_found());
     }
     match record.status {
+        // Revocation is asked for once the handle's state can be told of more of them.
         TenantStatus::Active => Ok(()),
+        TenantStatus::Suspended if catalog.is_revoked(bearer(identity, record.incarnation))? => {
+            Err(Reason::IdentityRevoked.into())
+        }
         TenantStatus::Suspended => Err(Reason::TenantSuspended.into()),
         TenantStatus::Provisioning | TenantStatus::Purging => Err(Error::not_found()),
     }
