@@ -126,7 +126,7 @@ fn a_file_is_read_when_somebody_says_so_and_a_bad_one_changes_nothing() {
         assert_eq!(clone.key_ids(), ["new"], "{attack}");
         assert!(accepts_at(&clone, &new, 0), "{attack}");
     }
-    std::fs::remove_file(&path).unwrap();
+    directory.close().unwrap();
     assert_eq!(verifier.reload().unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(accepts_at(&verifier, &new, 0));
     assert_eq!(KeySource::file(&path).unwrap_err().kind(), ErrorKind::Unavailable);

@@ -61,11 +61,15 @@ impl Catalog {
     /// Adds a key, unless whoever makes it was revoked before its turn. Expired ones are cleared away for it.
     ///
     /// # Errors
-    /// `Unauthenticated` when the maker was revoked, `NotFound` when the incarnation is not in service, `Limit` when there
-    /// are too many.
+    /// `Unauthenticated` when the maker was revoked, `NotFound` when the incarnation is not in service or does not trust the
+    /// maker's issuer any more, `Limit` when there are too many.
     pub(crate) fn add_api_key(&self, maker: Bearer<'_>, id: ApiKeyId, key: &StoredApiKey) -> Result<()> {
         self.database.write(|mut writer| {
-            if revocations::in_service(&mut writer, &key.tenant, key.incarnation)?.status != TenantStatus::Active {
+            let tenant = revocations::in_service(&mut writer, &key.tenant, key.incarnation)?;
+            if !tenant.issuers.contains(maker.user.issuer()) {
+                return Err(Error::not_found());
+            }
+            if tenant.status != TenantStatus::Active {
                 return Err(Reason::TenantSuspended.into());
             }
             if revocations::is_revoked(&writer.open_table(REVOCATIONS)?, maker)? {

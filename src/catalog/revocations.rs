@@ -31,14 +31,14 @@ use crate::store::schema::{REVOCATION_ENDS, REVOCATIONS, TENANTS};
 /// # let (engine, authority) = Engine::in_memory()?;
 /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
 /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
-/// # let attest = |user| authority.attest(Attestation::new("acme", user)?.scopes(Scopes::ALL).session("login-7")?);
-/// let (admin, alice) = (engine.tenant(&attest("root")?)?, attest("alice")?);
+/// # let admin = engine.tenant(&authority.attest(Attestation::new("acme", "root")?.scopes(Scopes::ALL))?)?;
+/// let alice = Attestation::new("acme", "alice")?.scopes(Scopes::ALL).session("login-7")?;
+/// let alice = authority.attest(alice)?;
 /// let handle = engine.tenant(&alice)?;
 ///
 /// let login = Revocation::token(alice.user().issuer(), "login-7", alice.expires_at())?;
 /// admin.revoke(&login)?;
 /// assert_eq!(handle.usage().unwrap_err().kind(), ErrorKind::Unauthenticated);
-/// # let admin = engine.tenant(&authority.attest(Attestation::new("acme", "root")?.scopes(Scopes::ALL))?)?;
 ///
 /// // Whatever alice was given up to now; what she is given from now on is good.
 /// admin.revoke(&Revocation::subject(alice.user()))?;
@@ -180,7 +180,6 @@ impl Catalog {
         incarnation: Incarnation,
         what: &Revocation,
     ) -> Result<()> {
-        let row = StoredRevocation { at: act.at, until: what.until(act.at) };
         self.database.write(|mut writer| {
             in_service(&mut writer, tenant, incarnation)?;
             sweep(&mut writer, act.at)?;
@@ -191,12 +190,12 @@ impl Catalog {
             }
             let key = what.name().key(incarnation);
             let before = stored(&writer.open_table(REVOCATIONS)?, &key)?;
-            if before.is_none() {
-                let full = count(&mut writer, incarnation)? >= REVOCATIONS_MAX;
-                if full {
-                    return Err(Reason::Full { what: "revocations", limit: REVOCATIONS_MAX as u64 }.into());
-                }
+            if before.is_none() && count(&mut writer, incarnation)? >= REVOCATIONS_MAX {
+                return Err(Reason::Full { what: "revocations", limit: REVOCATIONS_MAX as u64 }.into());
             }
+            // Saying it once more never shortens it.
+            let until = what.until(act.at).max(before.and_then(|before| before.until));
+            let row = StoredRevocation { at: act.at, until };
             if let Some(end) = before.and_then(|before| before.until) {
                 writer.open_table(REVOCATION_ENDS)?.remove(end_key(end, &key).as_slice())?;
             }
@@ -380,8 +379,9 @@ mod tests {
         catalog.revoke(at(10), &acme, incarnation, &token("last", 5_000)).unwrap();
         let full = catalog.revoke(at(10), &acme, incarnation, &token("more", 5_000)).unwrap_err();
         assert_eq!(*full.reason(), Reason::Full { what: "revocations", limit: REVOCATIONS_MAX as u64 });
-        // One that is there already is renewed.
+        // One that is there already is renewed, and never for less.
         catalog.revoke(at(11), &acme, incarnation, &token("last", 6_000)).unwrap();
+        catalog.revoke(at(12), &acme, incarnation, &token("last", 20)).unwrap();
         assert_eq!(rows(&catalog), (REVOCATIONS_MAX, REVOCATIONS_MAX));
         // At their end exactly they are still there, and then each new one clears away some.
         assert!(catalog.revoke(at(1_000), &acme, incarnation, &token("more", 5_000)).is_err());
@@ -391,6 +391,8 @@ mod tests {
             catalog.revoke(at(1_002), &acme, incarnation, &token("more", 5_000)).unwrap();
         }
         assert_eq!(rows(&catalog), (2, 2));
+        catalog.revoke(at(6_030), &acme, incarnation, &token("another", 9_000)).unwrap();
+        assert_eq!(rows(&catalog), (2, 2), "the second has gone, the first is at its end");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::core::Inner;
+use super::pool::TenantSlot;
 use crate::access::admission::Admission;
 use crate::catalog::api_keys::StoredApiKey;
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{ApiKeyId, Incarnation, TenantId, UserId};
+use crate::id::{ApiKeyId, Incarnation, UserId};
 use crate::identity::api_key::{ApiKey, ApiKeyInfo, ApiKeySpec, NewApiKey, is_same_hash, user_of};
 use crate::identity::membership::Membership;
 use crate::identity::scope::Scopes;
@@ -98,15 +99,15 @@ impl Inner {
     pub(crate) fn create_api_key(
         &self,
         maker: &Admission,
-        (tenant, incarnation): (&TenantId, Incarnation),
+        slot: &TenantSlot,
         user: &UserId,
         key: &ApiKey,
         spec: &ApiKeySpec,
     ) -> Result<NewApiKey> {
         let created_at = self.clock.stamp();
         let stored = StoredApiKey {
-            tenant: tenant.clone(),
-            incarnation,
+            tenant: slot.tenant.clone(),
+            incarnation: slot.incarnation,
             label: spec.label.clone(),
             scopes: spec.scopes.bits(),
             created_by: user.clone(),

@@ -60,8 +60,7 @@ impl ApiKeys {
             }
             let key = ApiKey::random()?;
             tenant.announce(proof, AuditAction::CreateApiKey, Some(key.id().to_string()))?;
-            let at = (self.access.tenant_id(), self.access.incarnation());
-            self.access.engine().create_api_key(gate.admission(), at, proof.user(), &key, spec)
+            self.access.engine().create_api_key(gate.admission(), self.access.slot(), proof.user(), &key, spec)
         })
     }
 
@@ -88,7 +87,7 @@ impl ApiKeys {
     /// # Errors
     /// `NotFound` without the scope.
     pub fn list(&self) -> Result<Vec<ApiKeyInfo>> {
-        self.access.run::<Admin, _>(|_, _| self.access.engine().api_keys(self.access.incarnation()))
+        self.access.run::<Admin, _>(|_, _| self.access.engine().api_keys(self.access.slot().incarnation))
     }
 
     /// Ends a key. When this returns, no operation of its handles succeeds that began afterwards.
@@ -113,7 +112,7 @@ impl ApiKeys {
     pub fn revoke(&self, id: ApiKeyId) -> Result<()> {
         self.access.run::<Admin, _>(|tenant, proof| {
             let engine = self.access.engine();
-            let incarnation = self.access.incarnation();
+            let incarnation = self.access.slot().incarnation;
             // Looked for first, so that the trail has nothing of another tenant's keys.
             if !engine.has_api_key(incarnation, id)? {
                 return Err(Error::not_found());

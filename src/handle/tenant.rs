@@ -15,7 +15,7 @@ use crate::catalog::tenants::{Catalog, TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
 use crate::error::{Error, Reason, Result};
-use crate::id::{Incarnation, Namespace, TenantId, UserId};
+use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
 use crate::index::embedder::Embedders;
@@ -89,8 +89,8 @@ impl Access {
         self.gate.identity().tenant()
     }
 
-    pub(super) fn incarnation(&self) -> Incarnation {
-        self.slot.incarnation
+    pub(super) fn slot(&self) -> &TenantSlot {
+        &self.slot
     }
 
     pub(super) fn engine(&self) -> &Arc<Inner> {

@@ -123,7 +123,7 @@ impl Attestation {
     ///
     /// # Errors
     /// `InvalidInput` when the name breaks its rule, was given before, or there are more than
-    /// [`MEMBERSHIPS_MAX`](crate::limits::MEMBERSHIPS_MAX) tenants.
+    /// [`MEMBERSHIPS_MAX`] tenants.
     pub fn member_of(mut self, tenant: &str, scopes: Scopes) -> Result<Self> {
         let tenant = TenantId::new(tenant)?;
         if tenant == self.tenant || self.further.iter().any(|member| member.tenant == tenant) {

@@ -184,7 +184,7 @@ struct Dated {
     fetched_at: Timestamp,
 }
 
-/// A set that may have the key that was asked for.
+/// What there is for a key id.
 pub(super) enum Found {
     Key(SetKey),
     Unknown,

@@ -222,7 +222,7 @@ impl Profile {
         }
     }
 
-    /// Whether a token of an operator could be taken for one that this profile accepts: it names a tenant elsewhere.
+    /// Whether both look for tenants in the same claims, so that a token without one for the one has none for the other.
     pub(super) fn names_tenants_as(&self, other: &Self) -> bool {
         self.tenant == other.tenant && self.tenants == other.tenants
     }
