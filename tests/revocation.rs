@@ -5,8 +5,8 @@ mod support;
 mod tokens;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -462,4 +462,58 @@ fn no_key_is_made_by_whoever_was_revoked_meanwhile() {
         }
         assert!(scene.admin("acme").api_keys().list().unwrap().is_empty());
     }
+}
+
+/// Power loss at every write of the disk: what was acknowledged holds, and what was under way holds whole or not at all.
+#[test]
+fn keys_and_revocations_survive_a_crash_at_any_moment() {
+    let scene = Scene::new();
+    let bearer = |user: &str, jti: &str| {
+        let claims = json!({"iss": ONE, "aud": "api", "sub": user, "tenants": ["acme"], "iat": NOW, "exp": NOW + 3_600,
+                            "jti": jti, "scope": "read"});
+        signer().token(&claims)
+    };
+    let (alice, bob) = (bearer("alice", "t-1"), bearer("bob", "t-2"));
+    let done = Arc::new(AtomicU64::new(0));
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    {
+        let (done, moments) = (done.clone(), moments.clone());
+        scene.disk.on_mutation(Some(Box::new(move |_| {
+            moments.lock().unwrap().push(done.load(Ordering::SeqCst));
+            true
+        })));
+    }
+    let admin = scene.admin("acme");
+    let spec = ApiKeySpec::new("report").unwrap().scopes(Scopes::READ);
+    let next = || done.fetch_add(1, Ordering::SeqCst);
+    let first = admin.api_keys().create(&spec).unwrap();
+    next();
+    admin.revoke(&Revocation::subject(&UserId::new(issuer(ONE), "alice").unwrap())).unwrap();
+    next();
+    let second = admin.api_keys().create(&spec).unwrap();
+    next();
+    admin.api_keys().revoke(first.info.id).unwrap();
+    next();
+    admin.revoke(&Revocation::token(&issuer(ONE), "t-2", Timestamp::from_seconds(NOW + 3_600)).unwrap()).unwrap();
+    next();
+    scene.operator().revoke(&id("acme"), &Revocation::everyone()).unwrap();
+    next();
+    scene.disk.on_mutation(None);
+
+    // Who is welcome after so many steps: both keys, alice, bob.
+    let welcome = |steps| [(1..=3).contains(&steps), (3..=5).contains(&steps), steps < 2, steps < 5];
+    let images = scene.disk.take_images();
+    let moments = moments.lock().unwrap();
+    assert!(images.len() == moments.len() && images.len() > 50, "{} images", images.len());
+    assert_eq!((moments.first(), moments.last()), (Some(&0), Some(&5)));
+    let mut seen = [false; 7];
+    for (image, steps) in images.into_iter().zip(moments.iter().copied()) {
+        let found = Scene::open(image, scene.clock.clone());
+        let enters = |text: &str| found.engine.verify(text).and_then(|it| found.enter(&it, "acme")).is_ok();
+        let now = [enters(first.expose()), enters(second.expose()), enters(&alice), enters(&bob)];
+        let holds = (steps..=steps + 1).find(|steps| welcome(*steps) == now);
+        let holds = holds.unwrap_or_else(|| panic!("{now:?} after {steps} steps"));
+        seen[usize::try_from(holds).unwrap()] = true;
+    }
+    assert_eq!(seen, [true; 7], "every state was met");
 }
