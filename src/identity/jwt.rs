@@ -10,12 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Issuer, UserId};
-use crate::identity::claim_path::ClaimPath;
 use crate::identity::claims::{Claims, Fault, OperatorClaims, TokenClaims};
 use crate::identity::jwks::Jwks;
 use crate::identity::key_source::{Found, KeySource, Keys};
 use crate::identity::profile::Profile;
-use crate::identity::scope::Scopes;
 use crate::identity::token::{Cause, Parts, decode_object};
 use crate::limits::{
     AUDIENCE_BYTES_MAX, KEY_ID_BYTES_MAX, LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_LIFETIME_SECONDS_DEFAULT,
@@ -110,77 +108,8 @@ impl JwtVerifier {
         Ok(Self { rules: Arc::new(rules), keys: Arc::new(Keys::new(keys)) })
     }
 
-    fn profile_mut(&mut self) -> &mut Profile {
+    pub(super) fn profile_mut(&mut self) -> &mut Profile {
         &mut Arc::make_mut(&mut self.rules).profile
-    }
-
-    /// The claim that names the tenant: one name such as `org_id`, taken as it is, or an array of names for a member of a
-    /// member. Default `tenant_id`.
-    #[must_use]
-    pub fn tenant_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.profile_mut().tenant = path.into();
-        self
-    }
-
-    /// The claim that lists the tenants of a user who has several: an array of at most
-    /// [`MEMBERSHIPS_MAX`](crate::limits::MEMBERSHIPS_MAX) names, at each of which the token's scopes and groups hold, or
-    /// an object that gives each name its own scopes. None by default.
-    ///
-    /// The tenant claim may then be absent. If it is there, the list must have it.
-    ///
-    /// ```
-    /// use watertight::{Issuer, JwtVerifier, Jwks};
-    ///
-    /// # let keys = Jwks::from_json(
-    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
-    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
-    /// # )?;
-    /// // {"memberships": {"acme": ["read", "write"], "globex": ["read"]}, ...}
-    /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/")?, "https://api.example.org", keys)?
-    ///     .tenants_claim("memberships");
-    /// # let _ = verifier;
-    /// # Ok::<(), watertight::Error>(())
-    /// ```
-    #[must_use]
-    pub fn tenants_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.profile_mut().tenants = Some(path.into());
-        self
-    }
-
-    /// The claim with what the issuer calls the tenant, for display. None by default.
-    #[must_use]
-    pub fn tenant_name_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.profile_mut().tenant_name = Some(path.into());
-        self
-    }
-
-    /// The claim with the scopes: a string of words separated by spaces, or an array of words. Default `scope`.
-    ///
-    /// A token without it has no scopes.
-    #[must_use]
-    pub fn scope_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.profile_mut().scopes = path.into();
-        self
-    }
-
-    /// Lets one word of the scopes grant this much. From the first such word on, no other words grant anything; without
-    /// any, the words `read`, `write`, `delete` and `admin` do.
-    ///
-    /// See [`JwtVerifier::auth0`] for an example.
-    #[must_use]
-    pub fn grant(mut self, word: &str, scopes: Scopes) -> Self {
-        self.profile_mut().grants.push((word.to_owned(), scopes));
-        self
-    }
-
-    /// The claim with the groups: an array of at most [`GROUPS_MAX`](crate::limits::GROUPS_MAX) strings. Default
-    /// `groups`.
-    ///
-    /// A token without it is of no group; one with too many is refused.
-    #[must_use]
-    pub fn groups_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.profile_mut().groups = path.into();
-        self
     }
 
     /// How far the issuer's clock may be apart from ours, in seconds. Default 5.

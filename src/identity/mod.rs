@@ -13,4 +13,5 @@ pub(crate) mod scope;
 #[cfg(feature = "testing")]
 pub(crate) mod test_issuer;
 pub(crate) mod token;
+pub(crate) mod vendors;
 pub(crate) mod verified;

@@ -1,4 +1,4 @@
-//! Where an issuer's tokens say what: ready for Auth0, Microsoft Entra ID and Amazon Cognito, or any paths.
+//! Where an issuer's tokens say what, and what else must hold of them.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,17 @@ use serde_json::Value;
 use super::claim_path::ClaimPath;
 use super::claims::{Claims, Fault, words_of};
 use super::jwt::JwtVerifier;
-use super::key_source::KeySource;
 use super::membership::Membership;
 use super::scope::Scopes;
 use super::token::Cause;
-use crate::error::{Error, Result};
+use super::vendors::{ANY_DIRECTORY, EntraIssuer, is_guid};
 use crate::id::{Issuer, TenantId};
 use crate::limits::{MEMBERSHIPS_MAX, TENANT_NAME_BYTES_MAX};
 
 /// How one issuer speaks.
 #[derive(Debug, Clone)]
 pub(super) struct Profile {
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) tenant: ClaimPath,
     pub(super) tenants: Option<ClaimPath>,
     pub(super) tenant_name: Option<ClaimPath>,
@@ -30,7 +29,7 @@ pub(super) struct Profile {
 
 /// Rules beyond the common ones.
 #[derive(Debug, Clone)]
-enum Kind {
+pub(super) enum Kind {
     Plain,
     Entra(EntraIssuer),
     CognitoAccess,
@@ -46,121 +45,19 @@ pub(super) struct Tenants {
 }
 
 impl JwtVerifier {
-    /// A verifier of Auth0's access tokens: the organisation `org_id` is the tenant, `org_name` its name, and
-    /// `permissions` are the scopes. `issuer` is the domain with its slash, `https://example.eu.auth0.com/`; `audience` the
-    /// identifier of the API.
-    ///
-    /// ```
-    /// use watertight::{Issuer, JwtVerifier, Jwks, Scopes};
-    ///
-    /// # let keys = || Jwks::from_json(
-    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
-    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
-    /// # );
-    /// let issuer = Issuer::new("https://example.eu.auth0.com/")?;
-    /// let verifier = JwtVerifier::auth0(issuer, "https://api.example.org", keys()?)?
-    ///     .grant("read:notes", Scopes::READ)
-    ///     .grant("edit:notes", Scopes::READ | Scopes::WRITE);
-    /// # let _ = verifier;
-    ///
-    /// // Auth0 puts a slash behind its name.
-    /// assert!(JwtVerifier::auth0(Issuer::new("https://example.eu.auth0.com")?, "api", keys()?).is_err());
-    /// # Ok::<(), watertight::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`JwtVerifier::new`], and `InvalidInput` when the issuer has another form.
-    pub fn auth0(issuer: Issuer, audience: &str, keys: impl Into<KeySource>) -> Result<Self> {
-        if !(issuer.as_str().starts_with("https://") && issuer.as_str().ends_with('/')) {
-            return Err(Error::invalid("issuer", "Auth0's begins with https:// and ends with a slash"));
-        }
-        Self::with_profile(
-            issuer,
-            audience,
-            keys.into(),
-            Profile {
-                tenant: "org_id".into(),
-                tenant_name: Some("org_name".into()),
-                scopes: "permissions".into(),
-                ..Profile::plain()
-            },
-        )
+    /// The claim that names the tenant: one name such as `org_id`, taken as it is, or an array of names for a member of a
+    /// member. Default `tenant_id`.
+    #[must_use]
+    pub fn tenant_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.profile_mut().tenant = path.into();
+        self
     }
 
-    /// A verifier of Microsoft Entra ID's access tokens: the directory `tid` is the tenant, the object `oid` the user, and
-    /// `roles` are the scopes.
+    /// The claim that lists the tenants of a user who has several: an array of at most
+    /// [`MEMBERSHIPS_MAX`] names, at each of which the token's scopes and groups hold, or
+    /// an object that gives each name its own scopes. None by default.
     ///
-    /// `issuer` is `https://login.microsoftonline.com/<directory>/v2.0` with the directory's id for one directory, or with
-    /// `{tenantid}`, as Microsoft's own metadata has it, for an application of many. `iss` must be that of the token's own
-    /// `tid`, and so must the issuer that Microsoft's key set names beside a key. Each directory is an issuer of its own,
-    /// so a tenant trusts `https://login.microsoftonline.com/<its directory>/v2.0`. A token whose groups are elsewhere
-    /// (`_claim_names`), because there are too many, is refused.
-    ///
-    /// ```
-    /// use watertight::{Issuer, JwtVerifier, Jwks};
-    ///
-    /// # let keys = || Jwks::from_json(
-    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
-    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
-    /// # );
-    /// let many = Issuer::new("https://login.microsoftonline.com/{tenantid}/v2.0")?;
-    /// let verifier = JwtVerifier::entra(many, "6e74172b-be56-4843-9ff4-e66a39bb12e3", keys()?)?;
-    /// # let _ = verifier;
-    ///
-    /// let common = Issuer::new("https://login.microsoftonline.com/common/v2.0")?;
-    /// assert!(JwtVerifier::entra(common, "6e74172b-be56-4843-9ff4-e66a39bb12e3", keys()?).is_err());
-    /// # Ok::<(), watertight::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`JwtVerifier::new`], and `InvalidInput` when the issuer has another form.
-    pub fn entra(issuer: Issuer, audience: &str, keys: impl Into<KeySource>) -> Result<Self> {
-        let named = EntraIssuer::parse(&issuer).ok_or_else(|| {
-            Error::invalid(
-                "issuer",
-                "Entra's is https://<host>/<directory id or {tenantid}>/, with v2.0 behind it or not",
-            )
-        })?;
-        Self::with_profile(
-            issuer,
-            audience,
-            keys.into(),
-            Profile { kind: Kind::Entra(named), tenant: "tid".into(), scopes: "roles".into(), ..Profile::plain() },
-        )
-    }
-
-    /// A verifier of Amazon Cognito's access tokens: `custom:tenant_id` is the tenant, `custom:tenant_name` its name,
-    /// `scope` has the scopes, `cognito:groups` the groups. `issuer` is that of the user pool,
-    /// `https://cognito-idp.<region>.amazonaws.com/<pool id>`; `client_id` must be that of the token, which stands in place
-    /// of an audience.
-    ///
-    /// Cognito puts attributes into access tokens only where a pre-token-generation trigger says so. Its scopes have the
-    /// resource server's name before them, so each needs a [`grant`](Self::grant).
-    ///
-    /// ```
-    /// use watertight::{Issuer, JwtVerifier, Jwks, Scopes};
-    ///
-    /// # let keys = || Jwks::from_json(
-    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
-    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
-    /// # );
-    /// let pool = Issuer::new("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf123")?;
-    /// let verifier = JwtVerifier::cognito(pool, "1example23456789", keys()?)?.grant("notes/read", Scopes::READ);
-    /// # let _ = verifier;
-    ///
-    /// let elsewhere = Issuer::new("https://cognito-idp.eu-west-1.amazonaws.com/us-east-1_AbCdEf123")?;
-    /// assert!(JwtVerifier::cognito(elsewhere, "1example23456789", keys()?).is_err());
-    /// # Ok::<(), watertight::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`JwtVerifier::new`], and `InvalidInput` when the issuer has another form.
-    pub fn cognito(issuer: Issuer, client_id: &str, keys: impl Into<KeySource>) -> Result<Self> {
-        Self::of_user_pool(issuer, client_id, keys.into(), Kind::CognitoAccess)
-    }
-
-    /// As [`JwtVerifier::cognito`], for identity tokens, which carry a user's attributes and no scopes: what such a user
-    /// may do comes from its groups and from the tenant.
+    /// The tenant claim may then be absent. If it is there, the list must have it.
     ///
     /// ```
     /// use watertight::{Issuer, JwtVerifier, Jwks};
@@ -169,35 +66,52 @@ impl JwtVerifier {
     /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
     /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
     /// # )?;
-    /// let pool = Issuer::new("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf123")?;
-    /// let verifier = JwtVerifier::cognito_id_tokens(pool, "1example23456789", keys)?;
-    /// assert_eq!(verifier.audience(), "1example23456789");
+    /// // {"memberships": {"acme": ["read", "write"], "globex": ["read"]}, ...}
+    /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/")?, "https://api.example.org", keys)?
+    ///     .tenants_claim("memberships");
+    /// # let _ = verifier;
     /// # Ok::<(), watertight::Error>(())
     /// ```
-    ///
-    /// # Errors
-    /// As for [`JwtVerifier::cognito`].
-    pub fn cognito_id_tokens(issuer: Issuer, client_id: &str, keys: impl Into<KeySource>) -> Result<Self> {
-        Self::of_user_pool(issuer, client_id, keys.into(), Kind::CognitoId)
+    #[must_use]
+    pub fn tenants_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.profile_mut().tenants = Some(path.into());
+        self
     }
 
-    fn of_user_pool(issuer: Issuer, client_id: &str, keys: KeySource, kind: Kind) -> Result<Self> {
-        if !is_user_pool(issuer.as_str()) {
-            let rule = "Cognito's is https://cognito-idp.<region>.amazonaws.com/<region>_<id>";
-            return Err(Error::invalid("issuer", rule));
-        }
-        Self::with_profile(
-            issuer,
-            client_id,
-            keys,
-            Profile {
-                kind,
-                tenant: "custom:tenant_id".into(),
-                tenant_name: Some("custom:tenant_name".into()),
-                groups: "cognito:groups".into(),
-                ..Profile::plain()
-            },
-        )
+    /// The claim with what the issuer calls the tenant, for display. None by default.
+    #[must_use]
+    pub fn tenant_name_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.profile_mut().tenant_name = Some(path.into());
+        self
+    }
+
+    /// The claim with the scopes: a string of words separated by spaces, or an array of words. Default `scope`.
+    ///
+    /// A token without it has no scopes.
+    #[must_use]
+    pub fn scope_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.profile_mut().scopes = path.into();
+        self
+    }
+
+    /// Lets one word of the scopes grant this much. From the first such word on, no other words grant anything; without
+    /// any, the words `read`, `write`, `delete` and `admin` do.
+    ///
+    /// See [`JwtVerifier::auth0`] for an example.
+    #[must_use]
+    pub fn grant(mut self, word: &str, scopes: Scopes) -> Self {
+        self.profile_mut().grants.push((word.to_owned(), scopes));
+        self
+    }
+
+    /// The claim with the groups: an array of at most [`GROUPS_MAX`](crate::limits::GROUPS_MAX) strings. Default
+    /// `groups`.
+    ///
+    /// A token without it is of no group; one with too many is refused.
+    #[must_use]
+    pub fn groups_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.profile_mut().groups = path.into();
+        self
     }
 }
 
@@ -367,60 +281,4 @@ impl Profile {
         let granted = self.grants.iter().filter(|(word, _)| words.contains(&word.as_str()));
         granted.fold(Scopes::NONE, |all, (_, scopes)| all.union(*scopes))
     }
-}
-
-/// What Microsoft's metadata has in place of a directory's id.
-const ANY_DIRECTORY: &str = "{tenantid}";
-
-/// `https://<host>/<directory>/v2.0`, or without `v2.0`; of one directory or of any.
-#[derive(Debug, Clone)]
-struct EntraIssuer {
-    before: String,
-    /// Absent for any.
-    directory: Option<String>,
-    after: String,
-}
-
-impl EntraIssuer {
-    fn parse(issuer: &Issuer) -> Option<Self> {
-        let (host, path) = issuer.as_str().strip_prefix("https://")?.split_once('/')?;
-        let (directory, version) = path.split_once('/')?;
-        let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-        let is_any = directory == ANY_DIRECTORY;
-        if !is_host || !(is_any || is_guid(directory)) || !["", "v2.0"].contains(&version) {
-            return None;
-        }
-        let directory = (!is_any).then(|| directory.to_owned());
-        Some(Self { before: format!("https://{host}/"), directory, after: format!("/{version}") })
-    }
-
-    fn matches(&self, issuer: &str) -> bool {
-        let directory = issuer.strip_prefix(&self.before).and_then(|rest| rest.strip_suffix(&self.after));
-        directory.is_some_and(|directory| self.of(directory).is_some())
-    }
-
-    /// The issuer that speaks for this directory.
-    fn of(&self, directory: &str) -> Option<Issuer> {
-        if !is_guid(directory) || self.directory.as_ref().is_some_and(|only| only != directory) {
-            return None;
-        }
-        Issuer::new(&format!("{}{directory}{}", self.before, self.after)).ok()
-    }
-}
-
-/// A GUID as Entra writes them: lower case, with hyphens.
-fn is_guid(text: &str) -> bool {
-    let is_place = |at| matches!(at, 8 | 13 | 18 | 23);
-    let fits = |(at, b): (usize, u8)| if is_place(at) { b == b'-' } else { matches!(b, b'0'..=b'9' | b'a'..=b'f') };
-    text.len() == 36 && text.bytes().enumerate().all(fits)
-}
-
-fn is_user_pool(issuer: &str) -> bool {
-    let parts = issuer.strip_prefix("https://cognito-idp.").and_then(|rest| rest.split_once('/'));
-    let Some((host, pool)) = parts else { return false };
-    let region = [".amazonaws.com", ".amazonaws.com.cn"].iter().find_map(|end| host.strip_suffix(end));
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    region.is_some_and(|region| {
-        is_word(region) && pool.strip_prefix(region).and_then(|id| id.strip_prefix('_')).is_some_and(is_word)
-    })
 }
