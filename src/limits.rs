@@ -144,6 +144,9 @@ pub const API_KEY_LIFETIME_SECONDS_DEFAULT: u64 = 90 * 24 * 60 * 60;
 pub const API_KEY_USE_SECONDS: u64 = 60 * 60;
 /// Most revoked tokens and subjects of one tenant; revoking everybody's clears them.
 pub const REVOCATIONS_MAX: usize = 10_000;
+/// Revocations are kept this long after the last identity that they refuse has expired, in seconds: as long as anything may
+/// outlive the identity that began it.
+pub const REVOCATION_KEPT_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// Revocations that have had their time and that each new one clears away beside itself.
 pub const REVOCATIONS_SWEPT: usize = 64;
 /// Longest life that an attested identity may be given, in seconds.

@@ -29,8 +29,6 @@ pub(crate) struct StoredApiKey {
     pub(crate) last_used_at: Option<Timestamp>,
     /// HMAC-SHA256 of the secret part.
     pub(crate) hash: [u8; 32],
-    /// The version of the engine key from which the key of that hash was derived.
-    pub(crate) engine_key: u32,
 }
 
 impl Record for StoredApiKey {

@@ -17,7 +17,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Incarnation, Issuer, TenantId, UserId, check_token_id, length_prefixed};
 use crate::limits::{
-    API_KEY_LIFETIME_SECONDS_MAX, LEEWAY_SECONDS_MAX, REVOCATIONS_MAX, REVOCATIONS_SWEPT, TOKEN_LIFETIME_SECONDS_MAX,
+    API_KEY_LIFETIME_SECONDS_MAX, LEEWAY_SECONDS_MAX, REVOCATION_KEPT_SECONDS, REVOCATIONS_MAX, REVOCATIONS_SWEPT,
+    TOKEN_LIFETIME_SECONDS_MAX,
 };
 use crate::store::codec::{self, Record};
 use crate::store::database::Writer;
@@ -91,17 +92,18 @@ impl Revocation {
         }
     }
 
-    /// When the last identity that it refuses has expired by itself. Absent for never.
+    /// When the last identity that it refuses has expired by itself, and whatever may outlive that. Absent for never.
     fn until(&self, at: Timestamp) -> Option<Timestamp> {
+        let kept = |until: Timestamp| until.after(Duration::from_secs(REVOCATION_KEPT_SECONDS));
         let leeway = Duration::from_secs(LEEWAY_SECONDS_MAX);
         let newest_token = at.after(Duration::from_secs(TOKEN_LIFETIME_SECONDS_MAX)).after(leeway).after(leeway);
         match &self.0 {
             What::Everyone => None,
             What::Subject(user) if user.issuer().is_api_keys() => {
-                Some(at.after(Duration::from_secs(API_KEY_LIFETIME_SECONDS_MAX)))
+                Some(kept(at.after(Duration::from_secs(API_KEY_LIFETIME_SECONDS_MAX))))
             }
-            What::Subject(_) => Some(newest_token),
-            What::Token { expires_at, .. } => Some(expires_at.after(leeway).min(newest_token)),
+            What::Subject(_) => Some(kept(newest_token)),
+            What::Token { expires_at, .. } => Some(kept(expires_at.after(leeway).min(newest_token))),
         }
     }
 }
@@ -391,7 +393,8 @@ mod tests {
             catalog.revoke(at(1_002), &acme, incarnation, &token("more", 5_000)).unwrap();
         }
         assert_eq!(rows(&catalog), (2, 2));
-        catalog.revoke(at(6_030), &acme, incarnation, &token("another", 9_000)).unwrap();
+        let end = 6_030 + REVOCATION_KEPT_SECONDS;
+        catalog.revoke(at(end), &acme, incarnation, &token("another", end + 9_000)).unwrap();
         assert_eq!(rows(&catalog), (2, 2), "the second has gone, the first is at its end");
     }
 
@@ -427,11 +430,12 @@ mod tests {
         let days = |days: u64| Duration::from_secs(days * 86_400);
         let minute = Duration::from_secs(60);
         assert_eq!(Revocation::everyone().until(now), None);
-        assert_eq!(Revocation::subject(&alice()).until(now), Some(now.after(days(31)).after(minute)));
+        // A week more for what outlives its identity.
+        assert_eq!(Revocation::subject(&alice()).until(now), Some(now.after(days(38)).after(minute)));
         let key = UserId::new(Issuer::api_keys(), "0123456789abcdef").unwrap();
-        assert_eq!(Revocation::subject(&key).until(now), Some(now.after(days(366))));
-        assert_eq!(token("t", 500).until(now), Some(Timestamp::from_seconds(530)));
+        assert_eq!(Revocation::subject(&key).until(now), Some(now.after(days(373))));
+        assert_eq!(token("t", 500).until(now), Some(Timestamp::from_seconds(530).after(days(7))));
         // Nothing lives longer than the longest token.
-        assert_eq!(token("t", u64::MAX).until(now), Some(now.after(days(31)).after(minute)));
+        assert_eq!(token("t", u64::MAX).until(now), Some(now.after(days(38)).after(minute)));
     }
 }

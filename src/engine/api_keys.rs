@@ -13,7 +13,6 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{ApiKeyId, Incarnation, UserId};
 use crate::identity::api_key::{ApiKey, ApiKeyInfo, ApiKeySpec, NewApiKey, is_same_hash, user_of};
-use crate::identity::membership::Membership;
 use crate::identity::scope::Scopes;
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity};
 use crate::limits::API_KEY_USE_SECONDS;
@@ -70,28 +69,26 @@ impl Inner {
         // Before anything is looked up: a key that is not there takes as long as one that is.
         let hash = key.hash(&self.key.api_key_hashes());
         let Some(found) = self.catalog.api_key(key.id())? else { return Err(refused()) };
-        let is_good = is_same_hash(&hash, &found.hash) && found.engine_key == self.key.version();
         let now = self.clock.now();
-        if !is_good || now >= found.expires_at {
+        if !is_same_hash(&hash, &found.hash) || now >= found.expires_at {
             return Err(refused());
         }
         if let Some(uses) = self.api_key_uses.note(key.id(), now) {
             self.keep_uses(uses);
         }
         let scopes = Scopes::from_bits(found.scopes);
+        let (engine, user, groups) = (self.id, user_of(key.id())?, Vec::new());
         Ok(VerifiedIdentity::new(IdentityFacts {
-            engine: self.id,
-            tenant: found.tenant.clone(),
-            user: user_of(key.id())?,
-            groups: Vec::new(),
-            scopes,
-            issued_at: found.created_at,
-            expires_at: found.expires_at,
-            token_id: None,
-            tenant_name: None,
-            memberships: vec![Membership { tenant: found.tenant, scopes, has_groups: false }],
-            names_one: true,
             incarnation: Some(found.incarnation),
+            ..IdentityFacts::of_one_tenant(
+                engine,
+                found.tenant,
+                user,
+                groups,
+                scopes,
+                found.created_at,
+                found.expires_at,
+            )
         }))
     }
 
@@ -115,7 +112,6 @@ impl Inner {
             expires_at: created_at.after(spec.lifetime),
             last_used_at: None,
             hash: key.hash(&self.key.api_key_hashes()),
-            engine_key: self.key.version(),
         };
         self.catalog.add_api_key(maker.bearer(), key.id(), &stored)?;
         Ok(NewApiKey { info: ApiKeyInfo::new(key.id(), stored), text: key.text() })

@@ -158,21 +158,10 @@ impl Authority {
         }
         let issued_at = self.clock.stamp();
         let expires_at = issued_at.after(lifetime);
-        let first = Membership { tenant: tenant.clone(), scopes, has_groups: true };
-        Ok(VerifiedIdentity::new(IdentityFacts {
-            engine: self.engine,
-            tenant,
-            user,
-            groups,
-            scopes,
-            issued_at,
-            expires_at,
-            token_id: session,
-            tenant_name: None,
-            memberships: [vec![first], further].concat(),
-            names_one: true,
-            incarnation: None,
-        }))
+        let mut facts = IdentityFacts::of_one_tenant(self.engine, tenant, user, groups, scopes, issued_at, expires_at);
+        facts.token_id = session;
+        facts.memberships.extend(further);
+        Ok(VerifiedIdentity::new(facts))
     }
 
     /// Makes an operator identity, good for 15 minutes.

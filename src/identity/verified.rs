@@ -50,6 +50,34 @@ pub(crate) struct IdentityFacts {
     pub(crate) incarnation: Option<Incarnation>,
 }
 
+impl IdentityFacts {
+    /// Of a user of one tenant, named by nothing else that could be revoked.
+    pub(crate) fn of_one_tenant(
+        engine: EngineId,
+        tenant: TenantId,
+        user: UserId,
+        groups: Vec<String>,
+        scopes: Scopes,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            engine,
+            memberships: vec![Membership { tenant: tenant.clone(), scopes, has_groups: true }],
+            tenant,
+            user,
+            groups,
+            scopes,
+            issued_at,
+            expires_at,
+            token_id: None,
+            tenant_name: None,
+            names_one: true,
+            incarnation: None,
+        }
+    }
+}
+
 impl VerifiedIdentity {
     pub(crate) fn new(facts: IdentityFacts) -> Self {
         Self(Arc::new(facts))
