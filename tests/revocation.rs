@@ -6,7 +6,7 @@ mod tokens;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::json;
@@ -357,6 +357,38 @@ fn without_an_answer_nobody_passes() {
     let after = scene.after_a_crash().enter(&token, "acme");
     // Live handles say the same as the catalog does, or that they cannot tell.
     assert!(now.is_err() || after.is_ok(), "{now:?} {after:?}");
+}
+
+/// A change that waits for its turn while its user is revoked is asked once more, and an operator does not wait for it.
+#[test]
+fn whoever_waits_for_a_turn_is_asked_again() {
+    let scene = Scene::new();
+    let token = scene.token(ONE, "alice", "1");
+    let (live, admin) = (Live::new(scene.enter(&token, "acme").unwrap()), scene.admin("acme"));
+    let (entered, is_in) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    std::thread::scope(|threads| {
+        let slow = admin.clone();
+        threads.spawn(move || {
+            slow.transact(|t| {
+                t.memories("notes")?.put(Memory::new("slow"))?;
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            })
+        });
+        is_in.recv().unwrap();
+        // One leads and waits for the writer, the other one waits for the leader.
+        let waiting: Vec<_> = (0..2).map(|_| threads.spawn(|| live.1.put(Memory::new("late")))).collect();
+        while admin.stats().unwrap().waiting_changes == 0 {
+            std::thread::yield_now();
+        }
+        scene.operator().revoke(&id("acme"), &Revocation::subject(token.user())).unwrap();
+        release.send(()).unwrap();
+        waiting.into_iter().for_each(|put| is_revoked(put.join().unwrap()));
+    });
+    let notes = admin.memories("notes").unwrap();
+    assert!(notes.exists("slow").unwrap() && !notes.exists("late").unwrap());
 }
 
 /// What is ended while 16 threads are busy with it.

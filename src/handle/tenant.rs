@@ -483,7 +483,8 @@ impl TenantHandle {
     /// Ends identities at this tenant before their time. When this returns, no operation of their handles succeeds that
     /// began afterwards, and none does after a restart. Needs the scope `admin`.
     ///
-    /// See [`Revocation`] for what can be revoked.
+    /// See [`Revocation`] for what can be revoked. Its entry in the trail comes first, so it waits for its turn as a writer of
+    /// the tenant; an operator's does not.
     ///
     /// ```
     /// # use watertight::*;
