@@ -94,6 +94,10 @@ pub enum Reason {
     TokenRefused,
     /// The identity is past its expiry.
     IdentityExpired,
+    /// The identity, its user or its API key was revoked at the tenant.
+    IdentityRevoked,
+    /// The issuer's key set could not be fetched.
+    KeysUnavailable,
     /// Absent, foreign or forbidden.
     NotFound,
     /// A tenant of this name exists.
@@ -205,7 +209,7 @@ impl Error {
             | Reason::NoEmbedder { .. }
             | Reason::EmbedderRefused => ErrorKind::InvalidInput,
             Reason::Full { .. } => ErrorKind::Limit,
-            Reason::TokenRefused | Reason::IdentityExpired => ErrorKind::Unauthenticated,
+            Reason::TokenRefused | Reason::IdentityExpired | Reason::IdentityRevoked => ErrorKind::Unauthenticated,
             Reason::NotFound => ErrorKind::NotFound,
             Reason::TenantExists
             | Reason::TenantState
@@ -217,7 +221,9 @@ impl Error {
             | Reason::EngineKeyInUse { .. }
             | Reason::Cancelled
             | Reason::Version { .. } => ErrorKind::Conflict,
-            Reason::EmbedderUnavailable | Reason::Busy | Reason::NoRoom => ErrorKind::RetryLater,
+            Reason::EmbedderUnavailable | Reason::KeysUnavailable | Reason::Busy | Reason::NoRoom => {
+                ErrorKind::RetryLater
+            }
             Reason::TenantSuspended
             | Reason::Quarantined
             | Reason::InUse
@@ -327,6 +333,8 @@ impl fmt::Display for Error {
             Reason::EmbedderFaulty(why) => write!(f, "the embedder is faulty: {why}"),
             Reason::TokenRefused => f.write_str("the token was not accepted"),
             Reason::IdentityExpired => f.write_str("the identity has expired"),
+            Reason::IdentityRevoked => f.write_str("the identity was revoked"),
+            Reason::KeysUnavailable => f.write_str("the issuer's key set could not be fetched"),
             Reason::NotFound => f.write_str("not found"),
             Reason::TenantExists => f.write_str("a tenant of this name exists"),
             Reason::Version { expected, actual } => {

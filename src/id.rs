@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Reason, Result};
-use crate::limits::{ISSUER_BYTES_MAX, KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, SUBJECT_BYTES_MAX, TENANT_ID_BYTES_MAX};
+use crate::limits::{
+    ISSUER_BYTES_MAX, KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, SUBJECT_BYTES_MAX, TENANT_ID_BYTES_MAX, TOKEN_ID_BYTES_MAX,
+};
 
 /// The name of a tenant: 1 to 128 bytes of `[A-Za-z0-9._@-]`, compared as bytes, case included.
 ///
@@ -62,6 +64,7 @@ pub struct Issuer(Arc<str>);
 
 impl Issuer {
     const AUTHORITY: &'static str = "watertight:authority";
+    const API_KEYS: &'static str = "watertight:api-keys";
 
     /// Checks and takes an issuer.
     ///
@@ -101,6 +104,20 @@ impl Issuer {
     #[must_use]
     pub fn is_authority(&self) -> bool {
         &*self.0 == Self::AUTHORITY
+    }
+
+    /// The issuer of identities that come from API keys. No verifier of tokens can be configured with this name either.
+    pub(crate) fn api_keys() -> Self {
+        Self(Self::API_KEYS.into())
+    }
+
+    pub(crate) fn is_api_keys(&self) -> bool {
+        &*self.0 == Self::API_KEYS
+    }
+
+    /// Whether it is one of the engine's own, which sign no tokens.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.starts_with("watertight:")
     }
 
     /// The issuer as given.
@@ -271,6 +288,62 @@ impl EngineId {
     }
 }
 
+/// The public part of an API key, by which it is found, listed and revoked. It proves nothing.
+///
+/// ```
+/// use watertight::ApiKeyId;
+///
+/// let id: ApiKeyId = "0123456789abcdef".parse().unwrap();
+/// assert_eq!(id.to_string(), "0123456789abcdef");
+/// assert!("0123456789ABCDEF".parse::<ApiKeyId>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiKeyId([u8; 8]);
+
+impl ApiKeyId {
+    pub(crate) const MIN: Self = Self([0; 8]);
+    pub(crate) const MAX: Self = Self([u8::MAX; 8]);
+
+    pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for ApiKeyId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        hex(text).map(Self).ok_or_else(|| Error::invalid("API key id", "must be 16 digits of 0-9 and a-f"))
+    }
+}
+
+/// `N` bytes of lower-case hexadecimal digits.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = (digit(high)? << 4) | digit(low)?;
+    }
+    Some(bytes)
+}
+
+/// The rule of `jti`, and of what stands for one: it becomes the name of a revocation.
+pub(crate) fn check_token_id(id: &str) -> Result<()> {
+    check_length("token id", id, TOKEN_ID_BYTES_MAX)?;
+    check_visible("token id", id)
+}
+
 /// Counts a tenant's files: re-keying, compaction and restore each write the next epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub(crate) u32);
@@ -378,7 +451,7 @@ macro_rules! prints_as_hex {
         }
     )*};
 }
-prints_as_hex!(MemoryId, Incarnation, EngineId);
+prints_as_hex!(MemoryId, Incarnation, EngineId, ApiKeyId);
 
 impl fmt::Display for UserId {
     /// The subject alone; the issuer is printed by `Debug`.

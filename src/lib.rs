@@ -18,6 +18,7 @@
 mod access;
 mod catalog;
 mod clock;
+mod compound;
 mod crypto;
 mod engine;
 mod error;
@@ -34,8 +35,10 @@ mod tenant;
 pub mod testing;
 
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
+pub use catalog::revocations::Revocation;
 pub use catalog::tenants::{TenantStatus, Tombstone};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
+pub use compound::CompoundId;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use crypto::internals as crypto_internals;
@@ -48,6 +51,7 @@ pub use engine::receipt::{Actor, Destroyed, Receipt, ReceiptFacts};
 pub use engine::rotation::{EngineKeyUse, KeyRotation};
 pub use engine::stats::EngineStats;
 pub use error::{Error, ErrorKind, Reason, Result};
+pub use handle::api_keys::ApiKeys;
 pub use handle::audit::Audit;
 pub use handle::credentials::Credentials;
 pub use handle::erasure::Erasure;
@@ -58,11 +62,15 @@ pub use handle::reembed::Reembedding;
 pub use handle::tenant::TenantHandle;
 pub use handle::transaction::{Transaction, TransactionMemories};
 pub use hardening::{Hardening, harden_process};
-pub use id::{EngineId, Epoch, Incarnation, Issuer, MemoryId, Namespace, TenantId, UserId};
+pub use id::{ApiKeyId, EngineId, Epoch, Incarnation, Issuer, MemoryId, Namespace, TenantId, UserId};
+pub use identity::api_key::{ApiKeyInfo, ApiKeySpec, NewApiKey};
 pub use identity::authority::{Attestation, Authority};
+pub use identity::claim_path::ClaimPath;
 pub use identity::claims::TokenClaims;
 pub use identity::jwks::Jwks;
 pub use identity::jwt::JwtVerifier;
+pub use identity::key_source::{KeyFetchError, KeyFetcher, KeySource};
+pub use identity::membership::Membership;
 pub use identity::scope::Scopes;
 pub use identity::verified::{VerifiedIdentity, VerifiedOperator};
 pub use index::effort::Effort;

@@ -141,6 +141,38 @@ pub const LEEWAY_SECONDS_MAX: u64 = 30;
 pub const LEEWAY_SECONDS_DEFAULT: u64 = 5;
 /// Default longest life of a token from `iat` to `exp`, in seconds.
 pub const TOKEN_LIFETIME_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
+/// Longest life of a token that a verifier can be made to accept, in seconds. Revocations are kept as long.
+pub const TOKEN_LIFETIME_SECONDS_MAX: u64 = 31 * 24 * 60 * 60;
+/// Longest name in the path to a claim, in bytes.
+pub const CLAIM_NAME_BYTES_MAX: usize = 255;
+/// Most tenants that one identity lists.
+pub const MEMBERSHIPS_MAX: usize = 64;
+/// Longest name of a tenant that a token gives for display, in bytes.
+pub const TENANT_NAME_BYTES_MAX: usize = 255;
+/// Age at which a fetched key set is fetched again, unless its source says otherwise.
+pub const KEY_SET_AGE_DEFAULT: Duration = Duration::from_secs(60 * 60);
+/// Time between two fetches of a key set at least, unless its source says otherwise.
+pub const KEY_SET_REFETCH_DEFAULT: Duration = Duration::from_secs(60);
+/// Shortest time between two fetches that a source accepts.
+pub const KEY_SET_REFETCH_MIN: Duration = Duration::from_secs(1);
+
+/// Most API keys of one tenant.
+pub const API_KEYS_MAX: usize = 1_000;
+/// Longest label of an API key, in bytes.
+pub const API_KEY_LABEL_BYTES_MAX: usize = 128;
+/// Longest life of an API key, in seconds.
+pub const API_KEY_LIFETIME_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+/// Life of an API key when its maker names none, in seconds.
+pub const API_KEY_LIFETIME_SECONDS_DEFAULT: u64 = 90 * 24 * 60 * 60;
+/// Time between two commits of the times at which API keys were used, in seconds.
+pub const API_KEY_USE_SECONDS: u64 = 60 * 60;
+/// Most revoked tokens and subjects of one tenant; revoking everybody's clears them.
+pub const REVOCATIONS_MAX: usize = 10_000;
+/// Revocations are kept this long after the last identity that they refuse has expired, in seconds: as long as anything may
+/// outlive the identity that began it.
+pub const REVOCATION_KEPT_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// Revocations that have had their time and that each new one clears away beside itself.
+pub const REVOCATIONS_SWEPT: usize = 64;
 /// Longest life that an attested identity may be given, in seconds.
 pub const ATTESTED_LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Life of an attested identity when the caller names none, in seconds.
@@ -224,4 +256,7 @@ const _: () = assert!(
 const _: () = assert!(LIST_PAGE_DEFAULT <= LIST_PAGE_MAX);
 const _: () = assert!(ATTESTED_LIFETIME_SECONDS_DEFAULT <= ATTESTED_LIFETIME_SECONDS_MAX);
 const _: () = assert!(LEEWAY_SECONDS_DEFAULT <= LEEWAY_SECONDS_MAX);
+const _: () = assert!(TOKEN_LIFETIME_SECONDS_DEFAULT <= TOKEN_LIFETIME_SECONDS_MAX);
+const _: () = assert!(ATTESTED_LIFETIME_SECONDS_MAX <= TOKEN_LIFETIME_SECONDS_MAX);
+const _: () = assert!(API_KEY_LIFETIME_SECONDS_DEFAULT <= API_KEY_LIFETIME_SECONDS_MAX);
 const _: () = assert!(CLAIM_SECONDS_MAX + LEEWAY_SECONDS_MAX < u64::MAX / 1_000_000);

@@ -12,8 +12,8 @@ use support::seen::told;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Actor, AuditAction, Authored, Credential, Destroyed, ErrorKind, List, Memory, Recall, Receipt, Scopes, Selection,
-    TenantHandle, Usage,
+    Actor, ApiKeySpec, AuditAction, Authored, Credential, Destroyed, ErrorKind, List, Memory, NewApiKey, Recall,
+    Receipt, Scopes, Selection, TenantHandle, Usage,
 };
 
 fn open(disk: &SimDisk) -> World {
@@ -258,4 +258,21 @@ fn a_receipt_names_who_gave_the_order() {
     let world = open(&image);
     let receipt = world.operator().receipt(incarnation).unwrap();
     assert_eq!(world.operator().verify_receipt(&receipt).unwrap().by, Actor::Operator("ops".into()));
+}
+
+#[test]
+fn keys_that_the_user_made_end_with_it() {
+    let (_disk, world) = scene();
+    let (alice, bob) = (enter(&world, "alice"), enter(&world, "bob"));
+    let spec = || ApiKeySpec::new("job").unwrap().scopes(Scopes::READ);
+    let (hers, his) = (alice.api_keys().create(&spec()).unwrap(), bob.api_keys().create(&spec()).unwrap());
+    let admit = |key: &NewApiKey| world.engine.verify(key.expose()).and_then(|identity| world.engine.tenant(&identity));
+    let (his_job, her_job) = (admit(&his).unwrap(), admit(&hers).unwrap());
+    alice.erase_user(bob.user(), Authored::Stays, go_on).unwrap();
+    assert_eq!(admit(&his).unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert!(his_job.namespaces().is_err());
+    let told = alice.api_keys().list().unwrap();
+    assert_eq!(told.iter().map(|key| &key.created_by).collect::<Vec<_>>(), [alice.user()]);
+    her_job.namespaces().unwrap();
+    admit(&hers).unwrap();
 }

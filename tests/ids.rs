@@ -11,7 +11,7 @@ use std::sync::Arc;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Attestation, ErrorKind, Issuer, List, Memories, Memory, Namespace, Recall, TenantId, TenantSpec, UserId,
+    Attestation, CompoundId, ErrorKind, Issuer, List, Memories, Memory, Namespace, Recall, TenantId, TenantSpec, UserId,
 };
 
 /// Accepted, however they look: they are names, not paths.
@@ -393,4 +393,38 @@ fn nothing_a_caller_chose_is_in_a_path_or_readable_in_a_file() {
             assert!(!there, "{word} is readable in {}", path.display());
         }
     }
+}
+
+/// Whatever two pairs are, their texts differ, and each text is read as its own pair.
+#[test]
+fn compound_ids_print_and_parse_without_ambiguity() {
+    let mut printed = BTreeMap::new();
+    let subjects = accepted_subjects().into_iter().chain([":", "::", "a:b", ":alice", "acme:alice"].map(str::to_owned));
+    let subjects: BTreeSet<_> = subjects.collect();
+    for tenant in accepted_tenants() {
+        for subject in &subjects {
+            let id = CompoundId::new(&TenantId::new(&tenant).unwrap(), subject).unwrap();
+            let text = id.to_string();
+            assert_eq!(text, format!("{tenant}:{subject}"));
+            assert_eq!(text.parse::<CompoundId>().unwrap(), id);
+            assert_eq!((id.tenant().as_str(), id.subject()), (tenant.as_str(), subject.as_str()));
+            assert_eq!(printed.insert(text, (tenant.clone(), subject.clone())), None);
+        }
+    }
+    for bad in [
+        "",
+        ":",
+        "acme",
+        "acme:",
+        ":alice",
+        "acme/evil:alice",
+        "acme:alice\n",
+        " acme:alice",
+        "acme :alice",
+        "аcme:alice",
+    ] {
+        assert_eq!(bad.parse::<CompoundId>().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad:?}");
+    }
+    assert!(format!("acme:{}", "a".repeat(256)).parse::<CompoundId>().is_err());
+    assert!(format!("{}:alice", "a".repeat(129)).parse::<CompoundId>().is_err());
 }

@@ -16,9 +16,10 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Audit, Authored, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory, MemoryRecord,
-    NamespaceSettings, NamespaceUpdate, Patch, Recall, Reembedding, Result, Scopes, Selection, TenantHandle, TenantId,
-    TenantSpec, TestClock, Timestamp, Transaction, UserId, VerifiedIdentity, recall_across,
+    ApiKeySpec, ApiKeys, Audit, Authored, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory,
+    MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Recall, Reembedding, Result, Revocation, Scopes,
+    Selection, TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, UserId, VerifiedIdentity,
+    recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -29,13 +30,14 @@ struct Hands {
     private: Memories,
     audit: Audit,
     credentials: Credentials,
+    keys: ApiKeys,
 }
 
 impl Hands {
     fn new(tenant: TenantHandle) -> Result<Self> {
         let (shared, private) = (tenant.memories("notes")?, tenant.private("notes")?);
-        let (audit, credentials) = (tenant.audit(), tenant.credentials());
-        Ok(Self { tenant, shared, private, audit, credentials })
+        let (audit, credentials, keys) = (tenant.audit(), tenant.credentials(), tenant.api_keys());
+        Ok(Self { tenant, shared, private, audit, credentials, keys })
     }
 }
 
@@ -187,7 +189,12 @@ fn table() -> Vec<Row> {
         audit("TenantHandle::stats", |h| print(h.tenant.stats().map(|stats| stats.waiting_changes)),
                                                                       [Says("0"),           Says("0"),           Says("0"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         audit("Audit::entries", |h| print(h.audit.entries(1, 1_000)), [Says("only alice"),  Says("only zoo"),    Says("key: None"),     ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
-        audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 12"), Says("entries: 13"), Says("entries: 12"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
+        audit("Audit::verify", |h| print(h.audit.verify()),           [Says("entries: 13"), Says("entries: 14"), Says("entries: 13"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("entries: 0"), STOPPED]),
+        audit("ApiKeys::list", |h| print(h.keys.list()),              [Says("acme key"),    Says("zoo key"),     Says("acme key"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        change("ApiKeys::create", Scopes::ADMIN, |h| print(h.keys.create(&ApiKeySpec::new("new")?.scopes(h.tenant.scopes())).map(|made| made.info.label)),
+                                                                      [Says("new"),         Says("new"),         Says("new"),           ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("new"), STOPPED]),
+        change("ApiKeys::revoke", Scopes::ADMIN, |h| print(h.keys.list().and_then(|keys| keys.first().map_or(Ok(0), |key| h.keys.revoke(key.id).map(|()| keys.len())))),
+                                                                      [Says("1"),           Says("1"),           Says("1"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         read("Memories::iter", |h| print(h.shared.iter(List::new().limit(1)).collect::<Result<Vec<_>>>()),
                                                                       [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("Listing::next", |h| print(h.private.iter(List::new()).next().transpose()),
@@ -299,6 +306,9 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Credentials::delete", Scopes::DELETE, |h| print(h.credentials.delete("ONLY_ALICE")),
                                                                       [Says("()"),          Says("()"),          ABSENT,                ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        // The last: it ends the handle that runs it.
+        change("TenantHandle::revoke", Scopes::ADMIN, |h| print(h.tenant.revoke(&Revocation::subject(h.tenant.user()))),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
     ]
 }
 
@@ -311,16 +321,19 @@ fn handles_are_send_sync_and_owned() {
     moves::<Memories>();
     moves::<Audit>();
     moves::<Credentials>();
+    moves::<ApiKeys>();
     moves::<VerifiedIdentity>();
 }
 
 /// Public methods of the handles that need no row, and why.
-const NO_OPERATION: [(&str, &str); 13] = [
+const NO_OPERATION: [(&str, &str); 15] = [
+    ("TenantHandle::api_keys", "only names the keys"),
     ("TenantHandle::credentials", "only names the credentials"),
     ("Transaction::memories", "only names a namespace, which need not exist"),
     ("Transaction::private", "only names a namespace, which need not exist"),
     ("Transaction::abort", "gives an error and does nothing"),
     ("Engine::tenant", "the way in: every situation goes through it"),
+    ("Engine::tenant_as", "another way in, by the same code; tests/memberships.rs"),
     ("TenantHandle::id", "names the tenant of the caller's own identity"),
     ("TenantHandle::user", "names the user of the caller's own identity"),
     ("TenantHandle::scopes", "what the caller's own identity was given"),
@@ -367,6 +380,7 @@ impl Scene {
         alice.credentials.put("ONLY_ALICE", &secret("alice before")).unwrap();
         alice.credentials.rotate("ONLY_ALICE", &secret("alice"), LONG).unwrap();
         bob.credentials.put("TOKEN", &secret("bob")).unwrap();
+        alice.keys.create(&ApiKeySpec::new(&format!("{tenant} key")).unwrap().scopes(Scopes::READ)).unwrap();
     }
 
     fn hands(&self, tenant: &str, user: &str) -> Hands {

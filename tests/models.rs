@@ -54,7 +54,7 @@ use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::{Config, Runner, thread};
 use slot::{Slot, Unopened};
-use state::TenantState;
+use state::{Seen, TenantState};
 
 const SCHEDULES: usize = 10_000;
 
@@ -319,5 +319,41 @@ fn nothing_that_began_after_a_revocation_succeeds() {
         // A tenant that is gone is not resumed.
         state.set_suspended(false);
         assert_eq!(state.check(), Err(Error::not_found()));
+    });
+}
+
+/// The catalog first, then the state, and whoever passes asks again: a handle that is made or used meanwhile is not missed.
+#[test]
+fn nothing_that_began_after_an_identity_was_revoked_succeeds() {
+    check(|| {
+        let state = TenantState::active();
+        let (is_revoked, returned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let shared = Arc::new(Seen::nothing());
+        let users: Vec<_> = (0..3)
+            .map(|number| {
+                let (state, shared) = (state.clone(), shared.clone());
+                let (is_revoked, returned) = (is_revoked.clone(), returned.clone());
+                thread::spawn(move || {
+                    // Two share a handle; the third makes its own.
+                    let seen = if number < 2 { shared } else { Arc::new(Seen::nothing()) };
+                    for _ in 0..3 {
+                        let too_late = returned.load(Ordering::SeqCst);
+                        let answer = seen.check(&state, || {
+                            let refused = is_revoked.load(Ordering::SeqCst);
+                            thread::yield_now();
+                            if refused { Err(Error::not_found()) } else { Ok(()) }
+                        });
+                        assert!(!(too_late && answer.is_ok()), "it began after the revocation had returned");
+                    }
+                })
+            })
+            .collect();
+        // Another's revocation in between: who asked about that one must ask about this one too.
+        state.revise();
+        is_revoked.store(true, Ordering::SeqCst);
+        state.revise();
+        returned.store(true, Ordering::SeqCst);
+        users.into_iter().for_each(|user| user.join().unwrap());
+        assert_eq!(shared.check(&state, || Err(Error::not_found())), Err(Error::not_found()));
     });
 }

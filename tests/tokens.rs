@@ -66,6 +66,17 @@ fn honest_tokens_of_all_three_algorithms_are_accepted() {
 }
 
 #[test]
+fn every_size_of_rsa_key_is_accepted() {
+    for signer in Signer::longer_rs256("k") {
+        assert!(accepts(&verifier(&signer.jwks_json()), &signer.token(&honest())), "{}", signer.jwk()["n"]);
+    }
+    // Signed once; the private key is gone.
+    let (keys, token) = (include_str!("fixtures/rsa8192.jwks.json"), include_str!("fixtures/rsa8192.token"));
+    assert!(accepts(&verifier(keys), token));
+    assert!(!accepts(&verifier(&Signer::rs256("k").jwks_json()), token), "another key of this id");
+}
+
+#[test]
 fn what_the_rules_allow_is_accepted() {
     let signer = Signer::ed25519("k", 1);
     let verifier = verifier(&signer.jwks_json());
@@ -406,11 +417,15 @@ fn settings_change_what_they_name() {
     assert_eq!((found.tenant().as_str(), found.scopes()), ("globex", Scopes::READ));
     assert_eq!(found.groups(), ["r"]);
     assert!(!accepts(&plain, &signer.token(&claims)), "a clone's settings are its own");
-    // A dot is not a path.
+    // A dot is not a path; an array of names is.
     let nested = json!({"org": {"id": "acme"}});
     let mut claims = but("tenant_id", None);
     claims["app"] = nested;
     assert!(!accepts(&plain.clone().tenant_claim("app.org.id"), &signer.token(&claims)));
+    assert!(accepts(&plain.clone().tenant_claim(["app", "org", "id"]), &signer.token(&claims)));
+    claims["app.org.id"] = json!("globex");
+    let found = plain.clone().tenant_claim("app.org.id").check(&signer.token(&claims), now()).unwrap();
+    assert_eq!(found.tenant().as_str(), "globex");
 
     assert!(plain.clone().leeway(30).is_ok());
     assert_eq!(plain.clone().leeway(31).unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -419,9 +434,12 @@ fn settings_change_what_they_name() {
     assert!(accepts(&plain, &late));
     assert!(!accepts(&plain.clone().leeway(0).unwrap(), &late));
 
-    let short = plain.clone().max_lifetime(Duration::from_secs(610));
+    let short = plain.clone().max_lifetime(Duration::from_secs(610)).unwrap();
     assert!(accepts(&short, &signer.token(&honest())));
     assert!(!accepts(&short, &signer.token(&but("exp", json!(NOW + 601)))));
+    let month = Duration::from_secs(31 * 86_400);
+    assert!(plain.clone().max_lifetime(month).is_ok());
+    assert!(plain.clone().max_lifetime(month + Duration::from_secs(1)).is_err());
 
     let access_only = plain.clone().token_type("at+jwt");
     assert!(!accepts(&access_only, &signer.token(&honest())), "typ JWT");
@@ -431,7 +449,9 @@ fn settings_change_what_they_name() {
     assert!(accepts(&access_only, &signer.sign(&typed, &honest().to_string())));
 
     let keys = || Jwks::from_json(&signer.jwks_json()).unwrap();
-    assert!(JwtVerifier::new(Issuer::authority(), AUDIENCE, keys()).is_err());
+    for own in ["watertight:authority", "watertight:api-keys", "watertight:"] {
+        assert!(JwtVerifier::new(Issuer::new(own).unwrap(), AUDIENCE, keys()).is_err(), "{own}");
+    }
     assert!(JwtVerifier::new(Issuer::new(ISSUER).unwrap(), "", keys()).is_err());
     assert!(JwtVerifier::new(Issuer::new(ISSUER).unwrap(), &"a".repeat(256), keys()).is_err());
 }
@@ -441,7 +461,7 @@ fn reload_replaces_the_set_in_every_clone() {
     let (old, new) = (Signer::ed25519("old", 1), Signer::ed25519("new", 2));
     let verifier = verifier(&old.jwks_json());
     let clone = verifier.clone().tenant_claim("tenant_id");
-    verifier.reload(Jwks::from_json(&new.jwks_json()).unwrap());
+    verifier.replace_keys(Jwks::from_json(&new.jwks_json()).unwrap());
     for it in [&verifier, &clone] {
         assert!(accepts(it, &new.token(&honest())));
         assert!(!accepts(it, &old.token(&honest())));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use watertight::{Issuer, Namespace, TenantId, UserId};
+use watertight::{ApiKeyId, ClaimPath, CompoundId, Issuer, Namespace, TenantId, UserId};
 
 fn round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str, rule: impl Fn(&str) -> bool)
 where
@@ -37,6 +37,18 @@ fuzz_target!(|data: &[u8]| {
             && t.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && t.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
     });
+
+    let tenant = |t: &str| t.parse::<TenantId>().is_ok();
+    round_trip::<CompoundId>(text, |t| t.split_once(':').is_some_and(|(before, after)| tenant(before) && visible(after)));
+    round_trip::<ApiKeyId>(text, |t| t.len() == 16 && t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+    if let Ok(path) = ClaimPath::pointer(text) {
+        assert_eq!(path.to_string(), text);
+    }
+    // A name is never read as a path.
+    match ClaimPath::pointer(&ClaimPath::from(text).to_string()) {
+        Ok(path) => assert_eq!(path, ClaimPath::from(text)),
+        Err(_) => assert!(text.len() > 127, "escaped, it is too long for a name"),
+    }
 
     let user = UserId::new(Issuer::authority(), text);
     assert_eq!(user.is_ok(), visible(text));

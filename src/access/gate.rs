@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::admission::Admission;
 use super::state::TenantState;
 use crate::clock::{EngineClock, Timestamp};
 use crate::error::{Error, Reason, Result};
@@ -49,6 +50,7 @@ pub(crate) struct Gate {
     identity: VerifiedIdentity,
     scopes: Scopes,
     state: Arc<TenantState>,
+    admission: Admission,
     clock: Arc<EngineClock>,
 }
 
@@ -82,10 +84,11 @@ impl Gate {
         identity: VerifiedIdentity,
         is_owner: bool,
         state: Arc<TenantState>,
+        admission: Admission,
         clock: Arc<EngineClock>,
     ) -> Arc<Self> {
         let scopes = if is_owner { Scopes::ALL } else { identity.scopes() };
-        Arc::new(Self { identity, scopes, state, clock })
+        Arc::new(Self { identity, scopes, state, admission, clock })
     }
 
     /// Leave for one operation of kind `O`.
@@ -100,11 +103,11 @@ impl Gate {
         Ok(Proof { gate: Held::Borrowed(self), at, operation: PhantomData })
     }
 
-    /// Checks tenant state and incarnation, then expiry, then that all of these scopes are held.
+    /// Checks tenant state and incarnation, then expiry and revocations, then that all of these scopes are held.
     ///
     /// # Errors
-    /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired,
-    /// `Unavailable` when the tenant is suspended.
+    /// `NotFound` when the tenant is gone or the scope is missing, `Unauthenticated` when the identity has expired or was
+    /// revoked, `Unavailable` when the tenant is suspended.
     pub(crate) fn check(&self, needed: Scopes) -> Result<()> {
         self.admit()?;
         if self.scopes.contains(needed) { Ok(()) } else { Err(Error::not_found()) }
@@ -118,7 +121,13 @@ impl Gate {
             // An expired identity learns nothing, not even that its tenant still exists.
             return Err(Reason::IdentityExpired.into());
         }
+        // Nor does one that was revoked.
+        self.admission.check(&self.state)?;
         state.map(|()| at)
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

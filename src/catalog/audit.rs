@@ -52,6 +52,10 @@ pub enum OperatorAction {
         /// That version.
         version: u32,
     },
+    /// Identities were revoked at a tenant.
+    Revoke,
+    /// The issuers that a tenant trusts were replaced.
+    SetIssuers,
 }
 
 /// One entry of the operators' audit trail.

@@ -7,6 +7,7 @@ use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::audit::{OperatorAction, OperatorAuditEntry};
+use super::{api_keys, revocations};
 use crate::clock::{FloorStore, Timestamp};
 use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
@@ -224,6 +225,25 @@ impl Catalog {
         })
     }
 
+    /// Replaces the issuers that a tenant trusts.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` when it is being made or destroyed.
+    pub(crate) fn set_issuers(&self, act: Act<'_>, tenant: &TenantId, issuers: Vec<Issuer>) -> Result<TenantRecord> {
+        self.database.write(|mut writer| {
+            let step = |record: &mut TenantRecord| match record.status {
+                TenantStatus::Active | TenantStatus::Suspended => {
+                    record.issuers = issuers;
+                    Ok(())
+                }
+                TenantStatus::Provisioning | TenantStatus::Purging => Err(Reason::TenantState.into()),
+            };
+            let record = change(&mut writer, tenant, step)?;
+            audit(&mut writer, act, OperatorAction::SetIssuers, tenant, record.incarnation)?;
+            Ok(record)
+        })
+    }
+
     /// Marks a tenant as being purged. From here on nobody can reach it, whatever happens.
     ///
     /// # Errors
@@ -324,6 +344,8 @@ impl Catalog {
             }
             let step = step_of(&mut writer, tenant)?;
             writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+            revocations::forget(&mut writer, incarnation)?;
+            api_keys::forget(&mut writer, incarnation)?;
             let action = match was.status {
                 TenantStatus::Provisioning => OperatorAction::Abandoned,
                 TenantStatus::Purging => OperatorAction::Purged,
@@ -434,7 +456,7 @@ fn change(
     Ok(record)
 }
 
-fn audit(
+pub(super) fn audit(
     writer: &mut Writer<'_>,
     act: Act<'_>,
     action: OperatorAction,

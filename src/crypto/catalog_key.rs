@@ -32,6 +32,11 @@ impl CatalogKey {
         derive(&self.secret, self.engine.as_bytes(), Label::CatalogPages, &[])
     }
 
+    /// The key under which API keys are hashed.
+    pub(crate) fn api_key_hashes(&self) -> Secret<64> {
+        derive(&self.secret, self.engine.as_bytes(), Label::ApiKeyHash, &[])
+    }
+
     /// The key that authenticates receipts.
     pub(crate) fn receipts(&self) -> Secret<64> {
         derive(&self.secret, self.engine.as_bytes(), Label::Receipt, &[])

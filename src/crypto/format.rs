@@ -24,6 +24,8 @@ pub(crate) enum Label {
     UserSecret,
     /// Key and commitment of one version of a credential.
     Credential,
+    /// Key of the hashes of API keys.
+    ApiKeyHash,
 }
 
 impl Label {
@@ -38,11 +40,12 @@ impl Label {
             Self::Cursor => "watertight cursor",
             Self::UserSecret => "watertight user secret",
             Self::Credential => "watertight credential",
+            Self::ApiKeyHash => "watertight API key hash",
         }
     }
 
     #[cfg(test)]
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::KeyId,
         Self::WrapEngineKey,
         Self::WrapTenantKey,
@@ -52,6 +55,7 @@ impl Label {
         Self::Cursor,
         Self::UserSecret,
         Self::Credential,
+        Self::ApiKeyHash,
     ];
 }
 

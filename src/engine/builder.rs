@@ -270,14 +270,13 @@ fn open_tenants_default() -> usize {
 /// One verifier for each issuer, and operators apart from tenants.
 fn check_verifiers(tenants: &[JwtVerifier], operators: Option<&JwtVerifier>) -> Result<()> {
     for (at, verifier) in tenants.iter().enumerate() {
-        if tenants.iter().skip(at + 1).any(|other| other.issuer() == verifier.issuer()) {
+        if tenants.iter().skip(at + 1).any(|other| other.overlaps(verifier)) {
             return Err(Error::invalid("verifiers", "two of them have the same issuer"));
         }
         // An operator's token must name no tenant, in the words that this issuer has for one.
         let accepts_tenants = |operators: &JwtVerifier| {
-            operators.issuer() == verifier.issuer()
-                && (operators.audience() == verifier.audience()
-                    || operators.tenant_claim_name() != verifier.tenant_claim_name())
+            operators.overlaps(verifier)
+                && (operators.audience() == verifier.audience() || !operators.names_tenants_as(verifier))
         };
         if operators.is_some_and(accepts_tenants) {
             return Err(Error::invalid("operator verifier", "must not accept the tenants' tokens"));

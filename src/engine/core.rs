@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::api_keys::ApiKeyUses;
 use super::builder::{EngineBuilder, NeedsRootKey, Options};
 use super::keyring::Keyring;
 use super::operator::Operator;
@@ -19,8 +20,10 @@ use crate::crypto::page::PageScope;
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Reason, Result};
 use crate::id::{EngineId, TenantId};
+use crate::identity::api_key::ApiKey;
 use crate::identity::authority::Authority;
-use crate::identity::jwt::{JwtVerifier, unverified_issuer};
+use crate::identity::jwt::JwtVerifier;
+use crate::identity::token::unverified_issuer;
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
 use crate::index::embedder::Embedders;
 use crate::index::settings::IndexSettings;
@@ -77,6 +80,7 @@ pub(crate) struct Inner {
     /// Somebody waits to close it: steps that can be given up are.
     pub(super) closing: AtomicBool,
     pub(crate) embedders: Embedders,
+    pub(super) api_key_uses: ApiKeyUses,
     verifiers: Vec<JwtVerifier>,
     operator_verifier: Option<JwtVerifier>,
     /// Held as long as the engine is open.
@@ -138,6 +142,7 @@ impl Engine {
         let clock = Arc::new(EngineClock::new(options.clock, catalog.clock_floor()?));
         clock.keep_floor_in(catalog.clone());
         let authority = Authority::new(format.engine, clock.clone());
+        let api_key_uses = ApiKeyUses::new(clock.now());
         let engine = Self(Arc::new(Inner {
             id: format.engine,
             layout,
@@ -153,6 +158,7 @@ impl Engine {
             steps: RwLock::new(()),
             closing: AtomicBool::new(false),
             embedders,
+            api_key_uses,
             verifiers: options.verifiers,
             operator_verifier: options.operator_verifier,
             lock: Mutex::new(Some(lock)),
@@ -163,17 +169,21 @@ impl Engine {
         Ok((engine, authority))
     }
 
-    /// Verifies a bearer token of a tenant's user.
+    /// Verifies a bearer token of a tenant's user, or an API key.
     ///
-    /// A tenant admits only tokens issued after it was made. Tokens count whole seconds and clocks differ, so one
+    /// Whether the tenant trusts the issuer, and has not revoked the identity, is asked when the tenant is opened. A tenant admits only tokens issued after it was made. Tokens count whole seconds and clocks differ, so one
     /// issued within the verifier's leeway, or the same second, of its tenant's provisioning is not admitted yet.
     ///
     /// # Errors
-    /// `Unauthenticated`, the same for every rule a token can break.
+    /// `Unauthenticated`, the same for every rule a token or key can break. `RetryLater` while the issuer's keys have not
+    /// been fetched yet.
     pub fn verify(&self, bearer: &str) -> Result<VerifiedIdentity> {
+        if ApiKey::is_meant(bearer) {
+            return self.0.verify_api_key(bearer);
+        }
         let refused = || Error::from(Reason::TokenRefused);
         let issuer = unverified_issuer(bearer).ok_or_else(refused)?;
-        let verifier = self.0.verifiers.iter().find(|verifier| *verifier.issuer() == issuer).ok_or_else(refused)?;
+        let verifier = self.0.verifiers.iter().find(|verifier| verifier.speaks_for(&issuer)).ok_or_else(refused)?;
         let claims = verifier.check(bearer, self.0.clock.now())?;
         Ok(VerifiedIdentity::new(IdentityFacts {
             engine: self.0.id,
@@ -185,6 +195,11 @@ impl Engine {
             // made after it.
             issued_at: claims.issued_at().before(verifier.leeway_allowed()),
             expires_at: claims.expires_at(),
+            token_id: claims.token_id,
+            tenant_name: claims.tenant_name,
+            memberships: claims.memberships,
+            names_one: claims.names_one,
+            incarnation: None,
         }))
     }
 
@@ -279,6 +294,7 @@ impl Inner {
             // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
             let _exclusive = self.lifecycle.write();
             let slots = self.pool.stop_all();
+            self.keep_last_uses();
             let stored = self.clock.close();
             (slots, stored.and(self.catalog.close()))
         };

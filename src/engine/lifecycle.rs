@@ -119,7 +119,7 @@ impl Inner {
 
     /// A step whose commit failed may be durable all the same: the row says whether it is. A row that cannot be read
     /// leaves the outcome unknown.
-    fn settle(
+    pub(super) fn settle(
         &self,
         tenant: &TenantId,
         outcome: Result<TenantRecord>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::Inner;
 use super::receipt::{Receipt, ReceiptFacts};
 use crate::catalog::audit::OperatorAuditEntry;
+use crate::catalog::revocations::Revocation;
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus, Tombstone};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
@@ -74,16 +75,17 @@ impl TenantSpec {
     }
 
     fn check(&self) -> Result<()> {
+        check_parties("issuers", self.issuers.len())?;
+        check_parties("owners", self.owners.len())?;
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.len() > OPERATOR_TEXT_BYTES_MAX) {
             return Err(Error::too_large("plan", OPERATOR_TEXT_BYTES_MAX, plan.len()));
         }
-        for (what, count) in [("issuers", self.issuers.len()), ("owners", self.owners.len())] {
-            if count > TENANT_PARTIES_MAX {
-                return Err(Error::too_large(what, TENANT_PARTIES_MAX, count));
-            }
-        }
         Ok(())
     }
+}
+
+fn check_parties(what: &'static str, count: usize) -> Result<()> {
+    if count > TENANT_PARTIES_MAX { Err(Error::too_large(what, TENANT_PARTIES_MAX, count)) } else { Ok(()) }
 }
 
 /// What an operator sees of a tenant.
@@ -143,13 +145,19 @@ impl TenantInfo {
 /// operator.resume(&acme.tenant)?;
 /// assert!(tenant.usage().is_ok());
 ///
+/// operator.set_issuers(&acme.tenant, [])?;
+/// assert_eq!(tenant.usage().unwrap_err().kind(), ErrorKind::NotFound);
+/// operator.set_issuers(&acme.tenant, [Issuer::authority()])?;
+/// operator.revoke(&acme.tenant, &Revocation::subject(alice.user()))?;
+/// assert_eq!(tenant.usage().unwrap_err().kind(), ErrorKind::Unauthenticated);
+///
 /// operator.purge_incarnation(&acme.tenant, acme.incarnation)?;
 /// assert_eq!(tenant.usage().unwrap_err().kind(), ErrorKind::NotFound);
 /// assert_eq!(operator.tombstone(acme.incarnation)?.tenant, acme.tenant);
 /// assert_eq!(operator.purge(&acme.tenant).unwrap_err().kind(), ErrorKind::NotFound);
 ///
 /// assert_eq!(operator.audit(1, 10)?[0].action, OperatorAction::Provision);
-/// assert_eq!(operator.verify_audit()?.entries, 5);
+/// assert_eq!(operator.verify_audit()?.entries, 8);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
@@ -223,6 +231,36 @@ impl Operator {
     /// `NotFound` when there is none, `Conflict` while it is being provisioned or purged.
     pub fn resume(&self, tenant: &TenantId) -> Result<()> {
         self.engine.set_suspended(self.act()?, tenant, false).map(|_| ())
+    }
+
+    /// Replaces the issuers whose identities may open a tenant; at most 64. When this returns, no operation of a handle of
+    /// another issuer succeeds that began afterwards.
+    ///
+    /// # Authority
+    /// Each issuer can speak for any user of this tenant.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such tenant, `Conflict` while it is being provisioned or purged, `InvalidInput` above the
+    /// limit.
+    pub fn set_issuers(&self, tenant: &TenantId, issuers: impl IntoIterator<Item = Issuer>) -> Result<()> {
+        let mut all = Vec::new();
+        for issuer in issuers {
+            if !all.contains(&issuer) {
+                all.push(issuer);
+            }
+            check_parties("issuers", all.len())?;
+        }
+        self.engine.set_issuers(self.act()?, tenant, all)
+    }
+
+    /// Ends identities at a tenant before their time. When this returns, no operation of their handles succeeds that
+    /// began afterwards. A tenant's admins do the same with [`TenantHandle::revoke`](crate::TenantHandle::revoke).
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or it is being provisioned or purged; `Limit` when 10,000 tokens and users are
+    /// revoked already: revoking everyone's stands for all of them.
+    pub fn revoke(&self, tenant: &TenantId, what: &Revocation) -> Result<()> {
+        self.engine.revoke(self.act()?.operator, tenant, None, what)
     }
 
     /// Destroys a tenant: stops its handles for ever, waits for running operations, destroys its keys, removes its

@@ -53,6 +53,10 @@ impl Inner {
     ) -> Result<(ErasedUser, Receipt)> {
         let act = Act { operator: None, at: erase.proof.at() };
         let by = Actor::User(erase.proof.user().clone());
+        // What the user gave out opens nothing any more, and is not told of any more.
+        for key in self.api_keys(slot.incarnation)?.iter().filter(|key| key.created_by == *erase.user) {
+            self.revoke_api_key(slot.incarnation, key.id)?;
+        }
         let done = self.rekey(act, slot, Some(erase), by, progress);
         // A tenant that is purged meanwhile is gone for whoever asks.
         let (erased, receipt) = done.map_err(|error| slot.ended().unwrap_or(error))?;

@@ -1,5 +1,6 @@
 //! The capabilities an application holds.
 
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod erasure;

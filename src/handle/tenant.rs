@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::api_keys::ApiKeys;
 use super::audit::Audit;
 use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
+use crate::access::admission::{Admission, bearer, trusts};
 use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
-use crate::catalog::tenants::{TenantRecord, TenantStatus};
+use crate::catalog::revocations::Revocation;
+use crate::catalog::tenants::{Catalog, TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
 use crate::engine::receipt::Receipt;
@@ -18,6 +21,7 @@ use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
 use crate::index::embedder::Embedders;
+use crate::tenant::audit::AuditAction;
 use crate::tenant::erase::{Authored, Erase, ErasedUser};
 use crate::tenant::index_status::IndexStatus;
 use crate::tenant::namespace::NamespaceInfo;
@@ -89,6 +93,14 @@ impl Access {
         self.gate.identity().tenant()
     }
 
+    pub(super) fn slot(&self) -> &TenantSlot {
+        &self.slot
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Inner> {
+        &self.engine
+    }
+
     /// Whether both are of one incarnation of one tenant.
     pub(super) fn is_same_tenant(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.slot, &other.slot)
@@ -121,44 +133,94 @@ impl Engine {
     /// Opens the tenant of a verified identity.
     ///
     /// # Authority
-    /// The handle acts as the identity's user at the identity's tenant. This is the only function that makes one.
+    /// The handle acts as the identity's user at the identity's tenant. This and [`Engine::tenant_as`] are the only
+    /// functions that make one.
     ///
     /// # Errors
     /// `NotFound` when the tenant does not exist, does not trust the issuer, or is another incarnation of the name
-    /// than the identity was issued for: the three look the same. `Unauthenticated` when the identity has expired or
-    /// is another engine's. `Unavailable` when the tenant is suspended. `Damaged` or `KeyUnavailable` when its files
-    /// cannot be opened.
+    /// than the identity was issued for: the three look the same. `Unauthenticated` when the identity has expired, was
+    /// revoked or is another engine's. `InvalidInput` when it lists several tenants and is for none of them in
+    /// particular. `Unavailable` when the tenant is suspended. `Damaged` or `KeyUnavailable` when its files cannot be
+    /// opened.
     pub fn tenant(&self, identity: &VerifiedIdentity) -> Result<TenantHandle> {
-        let engine = &self.0;
-        if identity.engine() != engine.id {
+        self.check_identity(identity)?;
+        if !identity.names_one() {
+            return Err(Error::invalid("identity", "lists several tenants: select one of them"));
+        }
+        self.open_tenant(identity)
+    }
+
+    /// Opens one of the tenants that a verified identity lists: the user of several tenants selects one.
+    ///
+    /// # Authority
+    /// The handle acts as the identity's user at that tenant, with the scopes that the issuer gave it there. No tenant is
+    /// reached that the identity does not list.
+    ///
+    /// ```
+    /// use watertight::*;
+    ///
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # for tenant in ["acme", "globex", "initech"] {
+    /// #     operator.provision(TenantSpec::new(tenant)?.trusts(Issuer::authority()))?;
+    /// # }
+    /// let alice = Attestation::new("acme", "alice")?.scopes(Scopes::ALL).member_of("globex", Scopes::READ)?;
+    /// let identity = authority.attest(alice)?;
+    /// let globex = engine.tenant_as(&identity, &TenantId::new("globex")?)?;
+    /// assert_eq!((globex.id().as_str(), globex.scopes()), ("globex", Scopes::READ));
+    ///
+    /// let initech = engine.tenant_as(&identity, &TenantId::new("initech")?).unwrap_err();
+    /// assert_eq!(initech.kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Engine::tenant`]; `NotFound` also when the identity does not list the tenant.
+    pub fn tenant_as(&self, identity: &VerifiedIdentity, tenant: &TenantId) -> Result<TenantHandle> {
+        self.check_identity(identity)?;
+        self.open_tenant(&identity.at(tenant).ok_or_else(Error::not_found)?)
+    }
+
+    fn check_identity(&self, identity: &VerifiedIdentity) -> Result<()> {
+        if identity.engine() != self.0.id {
             return Err(Reason::TokenRefused.into());
         }
-        if engine.clock.now() >= identity.expires_at() {
+        if self.0.clock.now() >= identity.expires_at() {
             return Err(Reason::IdentityExpired.into());
         }
+        Ok(())
+    }
+
+    fn open_tenant(&self, identity: &VerifiedIdentity) -> Result<TenantHandle> {
+        let engine = &self.0;
         let (record, slot) = {
             let _stable = engine.lifecycle.read();
             let record = engine.catalog.tenant(identity.tenant())?.ok_or_else(Error::not_found)?;
-            check_admission(&record, identity)?;
+            check_admission(&engine.catalog, &record, identity)?;
             let slot = engine.pool.slot(identity.tenant(), record.incarnation, record.epoch);
             (record, slot)
         };
+        // After the slot is there, so that a revocation either tells its state or comes before the question.
+        let admission = Admission::new(identity.clone(), record.incarnation, engine.catalog.clone(), &slot.state)?;
         // A file that cannot be opened is told here, not at the first operation.
         drop(engine.lease(&slot, engine.clock.now())?);
         let is_owner = record.owners.contains(identity.user());
-        let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), engine.clock.clone());
+        let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), admission, engine.clock.clone());
         Ok(TenantHandle(Arc::new(Access { gate, slot, engine: engine.clone() })))
     }
 }
 
 /// Trust before state: whoever the tenant does not trust learns nothing of it.
-fn check_admission(record: &TenantRecord, identity: &VerifiedIdentity) -> Result<()> {
-    let trusted = record.issuers.contains(identity.user().issuer());
-    if !trusted || identity.issued_at() < record.created_at {
+fn check_admission(catalog: &Catalog, record: &TenantRecord, identity: &VerifiedIdentity) -> Result<()> {
+    if !trusts(record, identity) {
         return Err(Error::not_found());
     }
     match record.status {
+        // Revocation is asked for once the handle's state can be told of more of them.
         TenantStatus::Active => Ok(()),
+        TenantStatus::Suspended if catalog.is_revoked(bearer(identity, record.incarnation))? => {
+            Err(Reason::IdentityRevoked.into())
+        }
         TenantStatus::Suspended => Err(Reason::TenantSuspended.into()),
         TenantStatus::Provisioning | TenantStatus::Purging => Err(Error::not_found()),
     }
@@ -442,6 +504,51 @@ impl TenantHandle {
     /// `NotFound` without the scope; `OutcomeUnknown` as for [`Memories::put`].
     pub fn sweep(&self) -> Result<Swept> {
         self.0.run::<Admin, _>(|tenant, proof| tenant.sweep(proof))
+    }
+
+    /// The API keys of this tenant, for its admins.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// assert!(tenant.api_keys().list()?.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.0.clone())
+    }
+
+    /// Ends identities at this tenant before their time. When this returns, no operation of their handles succeeds that
+    /// began afterwards, and none does after a restart. Needs the scope `admin`.
+    ///
+    /// See [`Revocation`] for what can be revoked. Its entry in the trail comes first, so it waits for its turn as a writer of
+    /// the tenant; an operator's does not.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// let reader = engine.tenant(&authority.attest(Attestation::new("acme", "bob")?.scopes(Scopes::READ))?)?;
+    /// assert_eq!(reader.revoke(&Revocation::everyone()).unwrap_err().kind(), ErrorKind::NotFound);
+    /// tenant.revoke(&Revocation::subject(reader.user()))?;
+    /// assert_eq!(reader.namespaces().unwrap_err().kind(), ErrorKind::Unauthenticated);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; `Limit` when 10,000 tokens and users are revoked already: revoking everyone's stands
+    /// for all of them.
+    pub fn revoke(&self, what: &Revocation) -> Result<()> {
+        self.0.run::<Admin, _>(|tenant, proof| {
+            tenant.announce(proof, AuditAction::Revoke, Some(what.to_string()))?;
+            self.0.engine.revoke(None, self.id(), Some(self.0.slot.incarnation), what)
+        })
     }
 
     /// Runs `work` as one transaction: all of its changes or none, with nobody else's in between. What it reads through

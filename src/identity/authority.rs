@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::membership::Membership;
 use super::scope::Scopes;
 use super::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
 use crate::clock::EngineClock;
 use crate::error::{Error, Reason, Result};
-use crate::id::{EngineId, Issuer, TenantId, UserId};
+use crate::id::{EngineId, Issuer, TenantId, UserId, check_token_id};
 use crate::limits::{
-    ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUPS_MAX, OPERATOR_TEXT_BYTES_MAX,
+    ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUPS_MAX, MEMBERSHIPS_MAX,
+    OPERATOR_TEXT_BYTES_MAX,
 };
 
 /// The power to say who a user is, without a token.
@@ -48,7 +50,11 @@ pub struct Authority {
 ///     .unwrap()
 ///     .scopes(Scopes::READ | Scopes::WRITE)
 ///     .groups(["staff"])
-///     .lifetime(std::time::Duration::from_secs(600));
+///     .lifetime(std::time::Duration::from_secs(600))
+///     .session("login-7")
+///     .unwrap()
+///     .member_of("globex", Scopes::READ)
+///     .unwrap();
 /// assert!(Attestation::new("acme/evil", "alice").is_err());
 /// # let _ = alice;
 /// ```
@@ -59,6 +65,8 @@ pub struct Attestation {
     groups: Vec<String>,
     scopes: Scopes,
     lifetime: Duration,
+    session: Option<String>,
+    further: Vec<Membership>,
 }
 
 impl Attestation {
@@ -73,6 +81,8 @@ impl Attestation {
             groups: Vec::new(),
             scopes: Scopes::NONE,
             lifetime: Duration::from_secs(ATTESTED_LIFETIME_SECONDS_DEFAULT),
+            session: None,
+            further: Vec::new(),
         })
     }
 
@@ -96,6 +106,36 @@ impl Attestation {
         self.lifetime = lifetime;
         self
     }
+
+    /// The application's own name of the login, by which the identity can be revoked: 1 to 255 bytes of visible ASCII.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name breaks that rule.
+    pub fn session(mut self, id: &str) -> Result<Self> {
+        check_token_id(id)?;
+        self.session = Some(id.to_owned());
+        Ok(self)
+    }
+
+    /// One more tenant of the user, with what the user may do there. The groups are of the first tenant alone.
+    ///
+    /// See [`Engine::tenant_as`](crate::Engine::tenant_as) for how one is selected.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name breaks its rule, was given before, or there are more than
+    /// [`MEMBERSHIPS_MAX`] tenants.
+    pub fn member_of(mut self, tenant: &str, scopes: Scopes) -> Result<Self> {
+        let tenant = TenantId::new(tenant)?;
+        if tenant == self.tenant || self.further.iter().any(|member| member.tenant == tenant) {
+            return Err(Error::invalid("tenants", "one of them was given twice"));
+        }
+        // With the first.
+        if self.further.len() + 1 >= MEMBERSHIPS_MAX {
+            return Err(Error::too_large("tenants", MEMBERSHIPS_MAX, self.further.len() + 2));
+        }
+        self.further.push(Membership { tenant, scopes, has_groups: false });
+        Ok(self)
+    }
 }
 
 impl Authority {
@@ -106,20 +146,22 @@ impl Authority {
     /// Makes an identity for a user that the application has authenticated.
     ///
     /// # Authority
-    /// The result opens the named tenant as the named user, if that tenant trusts [`Issuer::authority`].
+    /// The result opens the named tenants as the named user, if they trust [`Issuer::authority`].
     ///
     /// # Errors
     /// `InvalidInput` when the lifetime or the groups exceed their limits.
     pub fn attest(&self, attestation: Attestation) -> Result<VerifiedIdentity> {
-        let Attestation { tenant, user, groups, scopes, lifetime } = attestation;
+        let Attestation { tenant, user, groups, scopes, lifetime, session, further } = attestation;
         check_lifetime(lifetime)?;
         if groups.len() > GROUPS_MAX {
             return Err(Error::too_large("groups", GROUPS_MAX, groups.len()));
         }
         let issued_at = self.clock.stamp();
         let expires_at = issued_at.after(lifetime);
-        let engine = self.engine;
-        Ok(VerifiedIdentity::new(IdentityFacts { engine, tenant, user, groups, scopes, issued_at, expires_at }))
+        let mut facts = IdentityFacts::of_one_tenant(self.engine, tenant, user, groups, scopes, issued_at, expires_at);
+        facts.token_id = session;
+        facts.memberships.extend(further);
+        Ok(VerifiedIdentity::new(facts))
     }
 
     /// Makes an operator identity, good for 15 minutes.

@@ -10,9 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 use crate::clock::Timestamp;
-use crate::id::{Issuer, TenantId, UserId};
+use crate::id::{Issuer, TenantId, UserId, check_token_id};
+use crate::identity::claim_path::ClaimPath;
+use crate::identity::membership::Membership;
 use crate::identity::scope::Scopes;
-use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_ID_BYTES_MAX, TOKEN_JSON_DEPTH_MAX};
+use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_JSON_DEPTH_MAX};
 
 /// What a checked token says about a user of a tenant.
 ///
@@ -35,6 +37,7 @@ use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_ID_BYT
 /// let claims = verifier.check(token, Timestamp::from_seconds(1_000_100))?;
 /// assert_eq!((claims.tenant().as_str(), claims.user().subject(), claims.issuer()), ("acme", "alice", &issuer));
 /// assert_eq!((claims.scopes(), claims.groups(), claims.token_id()), (Scopes::READ, &[][..], None));
+/// assert_eq!((claims.tenant_name(), claims.memberships().len()), (None, 1));
 /// assert_eq!(claims.issued_at(), Timestamp::from_seconds(1_000_000));
 /// // With the leeway of five seconds.
 /// assert_eq!(claims.expires_at(), Timestamp::from_seconds(1_003_605));
@@ -49,6 +52,11 @@ pub struct TokenClaims {
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) token_id: Option<String>,
+    pub(crate) tenant_name: Option<String>,
+    /// Every tenant that the token lists, `tenant` among them.
+    pub(crate) memberships: Vec<Membership>,
+    /// Whether the token says which of them it is for.
+    pub(crate) names_one: bool,
 }
 
 impl TokenClaims {
@@ -58,13 +66,13 @@ impl TokenClaims {
         self.user.issuer()
     }
 
-    /// The tenant that the token names.
+    /// The tenant that the token names; the first of those that it lists, if it lists several and names none.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// The issuer together with the subject (`sub`).
+    /// The issuer together with the subject: `sub`, or what stands for it in the issuer's profile.
     #[must_use]
     pub fn user(&self) -> &UserId {
         &self.user
@@ -98,6 +106,18 @@ impl TokenClaims {
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
+    }
+
+    /// What the issuer calls the tenant, for display: nothing is looked up by it.
+    #[must_use]
+    pub fn tenant_name(&self) -> Option<&str> {
+        self.tenant_name.as_deref()
+    }
+
+    /// The tenants that the token lists, in its order; the one it names, when it lists none.
+    #[must_use]
+    pub fn memberships(&self) -> &[Membership] {
+        &self.memberships
     }
 }
 
@@ -154,13 +174,27 @@ impl Claims {
         self.optional_text(name)?.ok_or(Fault::Missing)
     }
 
+    /// What stands at a path. Nothing at all is `None`; something on the way that has no members is a fault.
+    pub(crate) fn at(&self, path: &ClaimPath) -> Result<Option<&Value>, Fault> {
+        let mut found = self.0.get(path.first());
+        for name in path.rest() {
+            match found {
+                None => return Ok(None),
+                Some(Value::Object(members)) => found = members.get(name),
+                Some(_) => return Err(Fault::Type),
+            }
+        }
+        Ok(found)
+    }
+
     /// A string, or nothing at all: `null` is not nothing.
     pub(crate) fn optional_text(&self, name: &str) -> Result<Option<&str>, Fault> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Fault::Type),
-        }
+        text_of(self.0.get(name))
+    }
+
+    /// As [`Claims::optional_text`], at a path.
+    pub(crate) fn optional_text_at(&self, path: &ClaimPath) -> Result<Option<&str>, Fault> {
+        text_of(self.at(path)?)
     }
 
     /// A time in whole seconds that must be there: no float, no negative number, no string, no later than the
@@ -178,17 +212,10 @@ impl Claims {
 
     /// Strings of an array that must hold nothing else; an absent member is `None`.
     pub(crate) fn optional_texts(&self, name: &str) -> Result<Option<Vec<&str>>, Fault> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::Array(items)) => {
-                let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-                texts.map(Some).ok_or(Fault::Type)
-            }
-            Some(_) => Err(Fault::Type),
-        }
+        self.0.get(name).map(texts_of).transpose()
     }
 
-    /// A string or an array of strings, which is how `aud` and scopes come. Absent is `None`.
+    /// A string or an array of strings, which is how `aud` comes. Absent is `None`.
     pub(crate) fn optional_text_or_texts(&self, name: &str) -> Result<Option<Vec<&str>>, Fault> {
         match self.0.get(name) {
             Some(Value::String(text)) => Ok(Some(vec![text])),
@@ -198,8 +225,8 @@ impl Claims {
 
     /// Group names: not empty, bounded, free of control characters that would forge log lines. Too many are
     /// refused instead of cut, since the one cut off may be the one that a rule denies.
-    pub(crate) fn groups(&self, name: &str) -> Result<Vec<String>, Fault> {
-        let groups = self.optional_texts(name)?.unwrap_or_default();
+    pub(crate) fn groups(&self, path: &ClaimPath) -> Result<Vec<String>, Fault> {
+        let groups = self.at(path)?.map(texts_of).transpose()?.unwrap_or_default();
         let fits =
             |group: &&str| !group.is_empty() && group.len() <= GROUP_BYTES_MAX && !group.chars().any(char::is_control);
         if groups.len() > GROUPS_MAX || !groups.iter().all(fits) {
@@ -208,21 +235,37 @@ impl Claims {
         Ok(groups.into_iter().map(str::to_owned).collect())
     }
 
-    /// One string of words separated by spaces, or an array of words. Absent grants nothing.
-    pub(crate) fn scopes(&self, name: &str) -> Result<Scopes, Fault> {
-        match self.0.get(name) {
-            Some(Value::String(words)) => Ok(Scopes::from_words(words.split(' '))),
-            _ => Ok(Scopes::from_words(self.optional_texts(name)?.unwrap_or_default())),
-        }
+    /// One string of words separated by spaces, or an array of words. Absent is no word.
+    pub(crate) fn words(&self, path: &ClaimPath) -> Result<Vec<&str>, Fault> {
+        self.at(path)?.map_or(Ok(Vec::new()), words_of)
     }
 
     /// `jti`: visible ASCII, since it becomes the name of a revocation.
     pub(crate) fn token_id(&self) -> Result<Option<String>, Fault> {
         let Some(id) = self.optional_text("jti")? else { return Ok(None) };
-        if id.is_empty() || id.len() > TOKEN_ID_BYTES_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Fault::Bounds);
-        }
+        check_token_id(id).map_err(|_| Fault::Bounds)?;
         Ok(Some(id.to_owned()))
+    }
+}
+
+fn text_of(value: Option<&Value>) -> Result<Option<&str>, Fault> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Fault::Type),
+    }
+}
+
+fn texts_of(value: &Value) -> Result<Vec<&str>, Fault> {
+    let Value::Array(items) = value else { return Err(Fault::Type) };
+    items.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Fault::Type)
+}
+
+/// Words separated by spaces, or an array of words.
+pub(crate) fn words_of(value: &Value) -> Result<Vec<&str>, Fault> {
+    match value {
+        Value::String(words) => Ok(words.split(' ').collect()),
+        value => texts_of(value),
     }
 }
 
@@ -367,21 +410,33 @@ mod tests {
     #[test]
     fn groups_are_bounded_and_never_cut() {
         let many = |n: usize| claims(&serde_json::json!({ "g": vec!["x"; n] }).to_string());
-        assert_eq!(many(GROUPS_MAX).groups("g").map(|g| g.len()), Ok(GROUPS_MAX));
-        assert_eq!(many(GROUPS_MAX + 1).groups("g"), Err(Fault::Bounds));
-        assert_eq!(claims("{\"g\":[\"\"]}").groups("g"), Err(Fault::Bounds));
-        assert_eq!(claims("{\"g\":[\"a\\nb\"]}").groups("g"), Err(Fault::Bounds));
-        assert_eq!(claims("{\"g\":\"a\"}").groups("g"), Err(Fault::Type));
-        assert_eq!(claims("{}").groups("g"), Ok(Vec::new()));
+        assert_eq!(many(GROUPS_MAX).groups(&"g".into()).map(|g| g.len()), Ok(GROUPS_MAX));
+        assert_eq!(many(GROUPS_MAX + 1).groups(&"g".into()), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":[\"\"]}").groups(&"g".into()), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":[\"a\\nb\"]}").groups(&"g".into()), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":\"a\"}").groups(&"g".into()), Err(Fault::Type));
+        assert_eq!(claims("{}").groups(&"g".into()), Ok(Vec::new()));
     }
 
     #[test]
     fn scopes_come_as_words_or_as_an_array() {
-        assert_eq!(claims("{\"s\":\"read openid write\"}").scopes("s"), Ok(Scopes::READ | Scopes::WRITE));
-        assert_eq!(claims("{\"s\":[\"read\",\"openid\"]}").scopes("s"), Ok(Scopes::READ));
-        assert_eq!(claims("{\"s\":[\"read write\"]}").scopes("s"), Ok(Scopes::NONE));
-        assert_eq!(claims("{\"s\":\"READ\"}").scopes("s"), Ok(Scopes::NONE));
-        assert_eq!(claims("{}").scopes("s"), Ok(Scopes::NONE));
-        assert_eq!(claims("{\"s\":15}").scopes("s"), Err(Fault::Type));
+        let words = |json: &str| claims(json).words(&"s".into()).map(|words| words.join("|"));
+        assert_eq!(words("{\"s\":\"read openid write\"}"), Ok("read|openid|write".into()));
+        assert_eq!(words("{\"s\":[\"read\",\"openid\"]}"), Ok("read|openid".into()));
+        assert_eq!(words("{\"s\":[\"read write\"]}"), Ok("read write".into()));
+        assert_eq!(words("{}"), Ok(String::new()));
+        assert_eq!(words("{\"s\":15}"), Err(Fault::Type));
+    }
+
+    #[test]
+    fn a_path_goes_through_objects_only() {
+        let it = claims("{\"a\":{\"b\":{\"c\":\"deep\"},\"b.c\":\"dotted\"},\"a.b.c\":\"flat\",\"list\":[{\"c\":1}]}");
+        assert_eq!(it.optional_text_at(&["a", "b", "c"].into()), Ok(Some("deep")));
+        assert_eq!(it.optional_text_at(&["a", "b.c"].into()), Ok(Some("dotted")));
+        assert_eq!(it.optional_text_at(&"a.b.c".into()), Ok(Some("flat")));
+        assert_eq!(it.optional_text_at(&["a", "x", "c"].into()), Ok(None));
+        assert_eq!(it.optional_text_at(&["a", "b"].into()), Err(Fault::Type));
+        assert_eq!(it.optional_text_at(&["list", "0", "c"].into()), Err(Fault::Type));
+        assert_eq!(it.optional_text_at(&["a.b.c", "x"].into()), Err(Fault::Type));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -39,7 +40,15 @@ use crate::limits::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, KEY_ID_BYTES_MAX, RSA_BITS_MA
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Jwks {
-    keys: Vec<(String, PublicKey)>,
+    keys: Vec<(String, SetKey)>,
+}
+
+/// A key, and the issuer that its set names beside it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SetKey {
+    pub(crate) key: Arc<PublicKey>,
+    /// Microsoft's `issuer` member: the directory that this key signs for, or all.
+    pub(crate) issuer: Option<Arc<str>>,
 }
 
 impl Jwks {
@@ -70,14 +79,15 @@ impl Jwks {
         if members.len() > JWKS_KEYS_MAX {
             return Err(Error::too_large("keys of a key set", JWKS_KEYS_MAX, members.len()));
         }
-        let mut keys: Vec<(String, PublicKey)> = Vec::with_capacity(members.len());
+        let mut keys: Vec<(String, SetKey)> = Vec::with_capacity(members.len());
         for member in members {
             let member = Claims::of(member).ok_or_else(|| refused("every key must be an object"))?;
             let id = key_id(&member)?;
             if keys.iter().any(|(known, _)| *known == id) {
                 return Err(refused("kid must be unique"));
             }
-            keys.push((id, PublicKey::parse(&member)?));
+            let issuer = required(member.optional_text("issuer"), "issuer must be a string")?.map(Arc::from);
+            keys.push((id, SetKey { key: Arc::new(PublicKey::parse(&member)?), issuer }));
         }
         Ok(Self { keys })
     }
@@ -114,15 +124,15 @@ impl Jwks {
     }
 
     /// The key of exactly this id.
-    pub(crate) fn find(&self, id: &str) -> Option<&PublicKey> {
-        self.keys.iter().find(|(known, _)| known == id).map(|(_, key)| key)
+    pub(crate) fn find(&self, id: &str) -> Option<SetKey> {
+        self.keys.iter().find(|(known, _)| known == id).map(|(_, key)| key.clone())
     }
 }
 
 impl fmt::Debug for Jwks {
     /// Ids and algorithms only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.keys.iter().map(|(id, key)| (id, key.algorithm()))).finish()
+        f.debug_map().entries(self.keys.iter().map(|(id, set)| (id, set.key.algorithm()))).finish()
     }
 }
 

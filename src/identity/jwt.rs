@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::RwLock;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{Issuer, TenantId, UserId};
+use crate::id::{Issuer, UserId};
 use crate::identity::claims::{Claims, Fault, OperatorClaims, TokenClaims};
 use crate::identity::jwks::Jwks;
+use crate::identity::key_source::{Found, KeySource, Keys};
+use crate::identity::profile::Profile;
+use crate::identity::token::{Cause, Parts, decode_object};
 use crate::limits::{
-    AUDIENCE_BYTES_MAX, KEY_ID_BYTES_MAX, LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_BYTES_MAX,
-    TOKEN_LIFETIME_SECONDS_DEFAULT,
+    AUDIENCE_BYTES_MAX, KEY_ID_BYTES_MAX, LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_LIFETIME_SECONDS_DEFAULT,
+    TOKEN_LIFETIME_SECONDS_MAX,
 };
 
 /// Checks the tokens of one issuer for one audience.
@@ -24,6 +26,9 @@ use crate::limits::{
 /// `kid`, never one that the token brings along or points to. `exp`, `iat`, `iss`, `aud`, `sub` and the tenant
 /// claim are required. Whatever a token breaks, the answer is the same [`Reason::TokenRefused`]; the cause is
 /// logged at debug level.
+///
+/// [`new`](Self::new) makes one for any issuer, with the paths of its claims to set. Auth0, Microsoft Entra ID and Amazon
+/// Cognito have constructors of their own, with the rules that these add.
 ///
 /// `Clone` is cheap. Clones share the key set, so that [`reload`](Self::reload) on one renews all; the setters
 /// change only the clone they are called on.
@@ -38,11 +43,13 @@ use crate::limits::{
 /// .unwrap();
 /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/").unwrap(), "https://api.example.org", keys)
 ///     .unwrap()
-///     .tenant_claim("org_id")
+///     .tenant_claim(["app", "org", "id"])
+///     .tenant_name_claim(["app", "org", "name"])
 ///     .scope_claim("permissions")
 ///     .groups_claim("roles")
 ///     .token_type("at+jwt")
 ///     .max_lifetime(std::time::Duration::from_secs(3_600))
+///     .unwrap()
 ///     .leeway(10)
 ///     .unwrap();
 /// assert_eq!(verifier.issuer().as_str(), "https://login.example.org/");
@@ -54,16 +61,14 @@ use crate::limits::{
 #[derive(Debug, Clone)]
 pub struct JwtVerifier {
     rules: Arc<Rules>,
-    keys: Arc<RwLock<Arc<Jwks>>>,
+    keys: Arc<Keys>,
 }
 
 #[derive(Debug, Clone)]
 struct Rules {
     issuer: Issuer,
     audience: String,
-    tenant_claim: String,
-    scope_claim: String,
-    groups_claim: String,
+    profile: Profile,
     leeway_seconds: u64,
     lifetime_max: Duration,
     /// `None` accepts an absent `typ`, `JWT` and `at+jwt`.
@@ -71,16 +76,20 @@ struct Rules {
 }
 
 impl JwtVerifier {
-    /// A verifier of what `issuer` signs with `keys` for `audience`.
+    /// A verifier of what `issuer` signs with `keys` for `audience`. `keys` is a [`Jwks`] or a [`KeySource`].
     ///
     /// See [`JwtVerifier`] for an example.
     ///
     /// # Errors
-    /// `InvalidInput` when the issuer is [`Issuer::authority`] or [`Issuer::erased`], whose identities come from no
-    /// token, or the audience is empty or longer than [`AUDIENCE_BYTES_MAX`].
-    pub fn new(issuer: Issuer, audience: &str, keys: Jwks) -> Result<Self> {
-        if issuer.is_authority() {
-            return Err(Error::invalid("issuer", "the application's own authority signs no tokens"));
+    /// `InvalidInput` when the issuer is one of the engine's own, such as [`Issuer::authority`], whose identities come
+    /// from no token, or the audience is empty or longer than [`AUDIENCE_BYTES_MAX`].
+    pub fn new(issuer: Issuer, audience: &str, keys: impl Into<KeySource>) -> Result<Self> {
+        Self::with_profile(issuer, audience, keys.into(), Profile::plain())
+    }
+
+    pub(super) fn with_profile(issuer: Issuer, audience: &str, keys: KeySource, profile: Profile) -> Result<Self> {
+        if issuer.is_own() {
+            return Err(Error::invalid("issuer", "the engine's own issuers sign no tokens"));
         }
         if issuer.is_erased() {
             return Err(Error::invalid("issuer", "nobody speaks for users that were erased"));
@@ -94,42 +103,16 @@ impl JwtVerifier {
         let rules = Rules {
             issuer,
             audience: audience.to_owned(),
-            tenant_claim: "tenant_id".to_owned(),
-            scope_claim: "scope".to_owned(),
-            groups_claim: "groups".to_owned(),
+            profile,
             leeway_seconds: LEEWAY_SECONDS_DEFAULT,
             lifetime_max: Duration::from_secs(TOKEN_LIFETIME_SECONDS_DEFAULT),
             token_type: None,
         };
-        Ok(Self { rules: Arc::new(rules), keys: Arc::new(RwLock::new(Arc::new(keys))) })
+        Ok(Self { rules: Arc::new(rules), keys: Arc::new(Keys::new(keys)) })
     }
 
-    /// The top-level claim that names the tenant, such as `org_id` or `custom:tenant_id`. Default `tenant_id`.
-    ///
-    /// The name is taken as it is; a dot in it is not a path.
-    #[must_use]
-    pub fn tenant_claim(mut self, name: &str) -> Self {
-        Arc::make_mut(&mut self.rules).tenant_claim = name.to_owned();
-        self
-    }
-
-    /// The claim with the scopes: a string of words separated by spaces, or an array of words. Default `scope`.
-    ///
-    /// A token without it has no scopes.
-    #[must_use]
-    pub fn scope_claim(mut self, name: &str) -> Self {
-        Arc::make_mut(&mut self.rules).scope_claim = name.to_owned();
-        self
-    }
-
-    /// The claim with the groups: an array of at most [`GROUPS_MAX`](crate::limits::GROUPS_MAX) strings. Default
-    /// `groups`.
-    ///
-    /// A token without it is of no group; one with too many is refused.
-    #[must_use]
-    pub fn groups_claim(mut self, name: &str) -> Self {
-        Arc::make_mut(&mut self.rules).groups_claim = name.to_owned();
-        self
+    pub(super) fn profile_mut(&mut self) -> &mut Profile {
+        &mut Arc::make_mut(&mut self.rules).profile
     }
 
     /// How far the issuer's clock may be apart from ours, in seconds. Default 5.
@@ -154,34 +137,91 @@ impl JwtVerifier {
     }
 
     /// Longest life of a token, from `iat` to `exp`. Default 24 hours.
-    #[must_use]
-    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+    ///
+    /// # Errors
+    /// `InvalidInput` above [`TOKEN_LIFETIME_SECONDS_MAX`], 31 days.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Result<Self> {
+        if lifetime > Duration::from_secs(TOKEN_LIFETIME_SECONDS_MAX) {
+            let (limit, actual) = (TOKEN_LIFETIME_SECONDS_MAX, lifetime.as_secs());
+            return Err(Reason::TooLarge { what: "lifetime in seconds", limit, actual }.into());
+        }
         Arc::make_mut(&mut self.rules).lifetime_max = lifetime;
-        self
+        Ok(self)
     }
 
-    /// Replaces the key set, here and in every clone, between one check and the next.
+    /// Takes the keys from their source once more, here and in every clone, between one check and the next. Whatever
+    /// goes wrong, the old set stays. See [`KeySource`] for files.
     ///
-    /// Parsing comes before: a bad file never becomes a [`Jwks`], and the old set stays.
+    /// ```
+    /// use watertight::{ErrorKind, Issuer, JwtVerifier, Jwks};
+    ///
+    /// # let keys = Jwks::from_json(
+    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
+    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+    /// # )?;
+    /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/")?, "https://api.example.org", keys)?;
+    /// // A set that was given as a value comes from nowhere else.
+    /// assert_eq!(verifier.reload().unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when the keys were given as a value, or the new set breaks a rule; `Unavailable` when the file cannot
+    /// be read; `RetryLater` when they cannot be fetched.
+    pub fn reload(&self) -> Result<()> {
+        self.keys.reload()
+    }
+
+    /// Replaces the key set, here and in every clone, between one check and the next. Parsing comes before: a bad set
+    /// never becomes a [`Jwks`].
     ///
     /// ```no_run
     /// # fn renew(verifier: &watertight::JwtVerifier) -> watertight::Result<()> {
-    /// verifier.reload(watertight::Jwks::from_file("jwks.json")?);
+    /// verifier.replace_keys(watertight::Jwks::from_file("jwks.json")?);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reload(&self, keys: Jwks) {
-        *self.keys.write() = Arc::new(keys);
+    pub fn replace_keys(&self, keys: Jwks) {
+        self.keys.replace(keys, Timestamp::from_micros(0));
     }
 
-    /// Whose tokens are checked.
+    /// The ids of the keys in use, in the order of their set; none before they are first fetched.
+    ///
+    /// ```
+    /// use watertight::{Issuer, JwtVerifier, Jwks};
+    ///
+    /// # let keys = Jwks::from_json(
+    /// #     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1",
+    /// #                   "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+    /// # )?;
+    /// let verifier = JwtVerifier::new(Issuer::new("https://login.example.org/")?, "https://api.example.org", keys)?;
+    /// assert_eq!(verifier.key_ids(), ["1"]);
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<String> {
+        self.keys.current().map_or_else(Vec::new, |keys| keys.key_ids().map(str::to_owned).collect())
+    }
+
+    /// Whose tokens are checked. For an Entra application of many directories it has `{tenantid}` in it.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.rules.issuer
     }
 
-    pub(crate) fn tenant_claim_name(&self) -> &str {
-        &self.rules.tenant_claim
+    /// Whether it is this verifier that is asked about tokens of an issuer.
+    pub(crate) fn speaks_for(&self, issuer: &Issuer) -> bool {
+        self.rules.profile.speaks_for(&self.rules.issuer, issuer)
+    }
+
+    /// Whether there are issuers that both are asked about.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.issuer() == other.issuer() || self.speaks_for(other.issuer()) || other.speaks_for(self.issuer())
+    }
+
+    /// Whether tokens of both name tenants by the same claims.
+    pub(crate) fn names_tenants_as(&self, other: &Self) -> bool {
+        self.rules.profile.names_tenants_as(&other.rules.profile)
     }
 
     pub(crate) fn leeway_allowed(&self) -> Duration {
@@ -220,7 +260,8 @@ impl JwtVerifier {
     /// ```
     ///
     /// # Errors
-    /// `Unauthenticated` with [`Reason::TokenRefused`], whichever rule the token breaks.
+    /// `Unauthenticated` with [`Reason::TokenRefused`], whichever rule the token breaks. `RetryLater` while no key set
+    /// has been fetched yet.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<TokenClaims> {
         self.tenant_claims(token, now).map_err(refuse)
     }
@@ -234,31 +275,35 @@ impl JwtVerifier {
     }
 
     fn tenant_claims(&self, token: &str, now: Timestamp) -> Result<TokenClaims, Cause> {
-        let claims = self.signed_claims(token)?;
+        let claims = self.signed_claims(token, now)?;
         let common = self.common(&claims, now)?;
-        let tenant = claims.text(&self.rules.tenant_claim).map_err(|fault| Cause::Claim("tenant", fault))?;
+        let profile = &self.rules.profile;
+        let tenants = profile.tenants(&claims)?;
         Ok(TokenClaims {
-            tenant: TenantId::new(tenant).map_err(|_| Cause::Claim("tenant", Fault::Bounds))?,
+            tenant: tenants.tenant,
             user: common.user,
-            groups: claims.groups(&self.rules.groups_claim).map_err(|fault| Cause::Claim("groups", fault))?,
-            scopes: claims.scopes(&self.rules.scope_claim).map_err(|fault| Cause::Claim("scope", fault))?,
+            groups: profile.groups(&claims)?,
+            scopes: tenants.scopes,
             issued_at: common.issued_at,
             expires_at: common.expires_at,
             token_id: common.token_id,
+            tenant_name: profile.tenant_name(&claims)?,
+            memberships: tenants.memberships,
+            names_one: tenants.names_one,
         })
     }
 
     fn operator_claims(&self, token: &str, now: Timestamp) -> Result<OperatorClaims, Cause> {
-        let claims = self.signed_claims(token)?;
-        // Even `null` counts: a token that speaks of a tenant at all was not made for an operator.
-        if claims.has(&self.rules.tenant_claim) {
+        let claims = self.signed_claims(token, now)?;
+        // A token that speaks of a tenant at all was not made for an operator.
+        if self.rules.profile.speaks_of_tenants(&claims) {
             return Err(Cause::TenantOfOperator);
         }
         self.common(&claims, now)
     }
 
     /// The claims, once their signature has been verified; nothing is read out of them before.
-    fn signed_claims(&self, token: &str) -> Result<Claims, Cause> {
+    fn signed_claims(&self, token: &str, now: Timestamp) -> Result<Claims, Cause> {
         let parts = Parts::of(token)?;
         let header = decode_object(parts.header)?;
         let algorithm = header.text("alg").map_err(|fault| Cause::Header("alg", fault))?;
@@ -274,31 +319,31 @@ impl JwtVerifier {
         if !self.rules.accepts_type(token_type) {
             return Err(Cause::TokenType);
         }
-        // Taken once, so that a reload between two looks cannot mix two sets.
-        let keys = Arc::clone(&self.keys.read());
-        let key = keys.find(key_id).ok_or(Cause::UnknownKey)?;
-        if algorithm != key.algorithm() {
+        let found = match self.keys.find(key_id, now) {
+            Found::Key(found) => found,
+            Found::Unknown => return Err(Cause::UnknownKey),
+            Found::NoKeys(wait) => return Err(Cause::NoKeys(wait)),
+        };
+        if algorithm != found.key.algorithm() {
             return Err(Cause::Algorithm);
         }
         let signature = URL_SAFE_NO_PAD.decode(parts.signature).map_err(|_| Cause::Encoding)?;
-        if !key.verifies(parts.signed.as_bytes(), &signature) {
+        if !found.key.verifies(parts.signed.as_bytes(), &signature) {
             return Err(Cause::Signature);
         }
-        decode_object(parts.payload)
+        let claims = decode_object(parts.payload)?;
+        self.rules.profile.check_key(found.issuer.as_deref(), &claims)?;
+        Ok(claims)
     }
 
     /// The rules that tenants' and operators' tokens share.
     fn common(&self, claims: &Claims, now: Timestamp) -> Result<OperatorClaims, Cause> {
         let seconds = |name| claims.seconds(name).map_err(|fault| Cause::Claim(name, fault));
-        if claims.text("iss").map_err(|fault| Cause::Claim("iss", fault))? != self.rules.issuer.as_str() {
-            return Err(Cause::Issuer);
-        }
-        let audiences = claims.optional_text_or_texts("aud").map_err(|fault| Cause::Claim("aud", fault))?;
-        if !audiences.ok_or(Cause::Claim("aud", Fault::Missing))?.contains(&self.rules.audience.as_str()) {
-            return Err(Cause::Audience);
-        }
-        let subject = claims.text("sub").map_err(|fault| Cause::Claim("sub", fault))?;
-        let user = UserId::new(self.rules.issuer.clone(), subject).map_err(|_| Cause::Claim("sub", Fault::Bounds))?;
+        let profile = &self.rules.profile;
+        let issuer = profile.issuer(claims, &self.rules.issuer)?;
+        profile.check_audience(claims, &self.rules.audience)?;
+        let subject = profile.subject(claims)?;
+        let user = UserId::new(issuer, subject).map_err(|_| Cause::Claim("sub", Fault::Bounds))?;
 
         let leeway = Duration::from_secs(self.rules.leeway_seconds);
         let (issued, expires) = (seconds("iat")?, seconds("exp")?);
@@ -334,66 +379,13 @@ impl Rules {
     }
 }
 
-/// The issuer that a token claims, without any proof: good for choosing a verifier and for nothing else.
-pub(crate) fn unverified_issuer(token: &str) -> Option<Issuer> {
-    let payload = decode_object(Parts::of(token).ok()?.payload).ok()?;
-    Issuer::new(payload.text("iss").ok()?).ok()
-}
-
-/// The three parts of a token, still encoded, and the text that is signed.
-struct Parts<'a> {
-    header: &'a str,
-    payload: &'a str,
-    signature: &'a str,
-    signed: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(token: &'a str) -> Result<Self, Cause> {
-        // Before anything looks at the bytes.
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(Cause::Length);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Cause::Parts)?;
-        let (header, payload) = signed.split_once('.').ok_or(Cause::Parts)?;
-        if payload.contains('.') {
-            return Err(Cause::Parts);
-        }
-        Ok(Self { header, payload, signature, signed })
-    }
-}
-
-/// Canonical base64url (no padding, no whitespace, no stray bits) of one strict JSON object.
-fn decode_object(part: &str) -> Result<Claims, Cause> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Cause::Encoding)?;
-    Claims::parse(&bytes).ok_or(Cause::Json)
-}
-
-/// Why a token was refused. It goes to the log and nowhere else: told to the caller, it would help who probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    Length,
-    Parts,
-    Encoding,
-    Json,
-    Header(&'static str, Fault),
-    Extension,
-    TokenType,
-    UnknownKey,
-    Algorithm,
-    Signature,
-    Claim(&'static str, Fault),
-    Issuer,
-    Audience,
-    Expired,
-    NotYet,
-    Lifetime,
-    TenantOfOperator,
-}
-
 fn refuse(cause: Cause) -> Error {
     tracing::debug!(?cause, "token refused");
-    Reason::TokenRefused.into()
+    match cause {
+        // Says nothing of the token, which nobody has looked into.
+        Cause::NoKeys(wait) => Error::from(Reason::KeysUnavailable).after(wait),
+        _ => Reason::TokenRefused.into(),
+    }
 }
 
 #[cfg(test)]
@@ -402,6 +394,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::identity::token::unverified_issuer;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000);
 

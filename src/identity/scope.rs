@@ -52,6 +52,15 @@ impl Scopes {
         Self(self.0 | other.0)
     }
 
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Bits that this crate does not know grant nothing.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// The scopes named by exact, lower-case words; unknown words grant nothing.
     #[must_use]
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {

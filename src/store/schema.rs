@@ -64,6 +64,15 @@ pub(crate) const TOMBSTONES: Definition<&[u8]> = TableDefinition::new("tombstone
 /// Catalog: entry number -> `hash 32 | operator audit record`.
 pub(crate) const OPERATOR_AUDIT: Definition<u64> = TableDefinition::new("operator_audit");
 
+/// Catalog: id of an API key -> API key record.
+pub(crate) const API_KEYS: Definition<&[u8]> = TableDefinition::new("api_keys");
+/// Catalog: `incarnation 16 | id of an API key 8` -> nothing.
+pub(crate) const TENANT_API_KEYS: Definition<&[u8]> = TableDefinition::new("tenant_api_keys");
+/// Catalog: `incarnation 16 | kind u8 | name` -> revocation record.
+pub(crate) const REVOCATIONS: Definition<&[u8]> = TableDefinition::new("revocations");
+/// Catalog: `end u64 BE | key of a revocation` -> nothing.
+pub(crate) const REVOCATION_ENDS: Definition<&[u8]> = TableDefinition::new("revocation_ends");
+
 /// Declares the snapshot of a file's tables, so that no table can be opened but not created. Those that only writers
 /// use are not opened for readers, which every commit would pay for.
 macro_rules! tables {
@@ -123,6 +132,9 @@ tables! {
         unfinished: &'static str = UNFINISHED,
         tombstones: &'static [u8] = TOMBSTONES,
         operator_audit: u64 = OPERATOR_AUDIT,
+        api_keys: &'static [u8] = API_KEYS,
+        tenant_api_keys: &'static [u8] = TENANT_API_KEYS,
+        revocations: &'static [u8] = REVOCATIONS,
     }
-    for writers:
+    for writers: REVOCATION_ENDS
 }

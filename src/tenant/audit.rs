@@ -52,6 +52,12 @@ pub enum AuditAction {
     FinishReembedding,
     /// The vectors of another model were given up.
     CancelReembedding,
+    /// An API key was made; `key` is its id.
+    CreateApiKey,
+    /// An API key was ended; `key` is its id.
+    RevokeApiKey,
+    /// Identities were revoked; `key` says whose.
+    Revoke,
 }
 
 /// How it ended.
@@ -60,6 +66,9 @@ pub enum AuditAction {
 pub enum AuditOutcome {
     /// The change is part of the same transaction as this entry.
     Done,
+    /// The change is one of the engine's catalog, made after this entry: a crash or an error in between leaves the entry
+    /// alone, and never the change.
+    Announced,
 }
 
 /// One entry of a tenant's audit trail.
@@ -157,6 +166,23 @@ impl Change<'_> {
 }
 
 impl Tenant {
+    /// Records what the proof's user is about to change in the engine's catalog.
+    pub(crate) fn announce(&self, proof: &Proof<'_, Admin>, action: AuditAction, key: Option<String>) -> Result<()> {
+        self.change(proof, |change| {
+            change.begin_step()?;
+            change.record(AuditEntry {
+                at: change.at,
+                user: Some(proof.user().clone()),
+                action,
+                namespace: None,
+                private: false,
+                key,
+                renamed_to: None,
+                outcome: AuditOutcome::Announced,
+            })
+        })
+    }
+
     /// Up to `limit` entries from the given number on; the first entry is 1.
     pub(crate) fn audit_entries(&self, proof: &Proof<'_, Admin>, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
         self.database.read(|snapshot| {

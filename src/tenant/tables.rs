@@ -163,6 +163,10 @@ mod tests {
             ("unfinished", "steps of tenants"),
             ("tombstones", "tenants that were"),
             ("operator_audit", "what operators did"),
+            ("api_keys", "keys that a user made, which end with the user"),
+            ("tenant_api_keys", "the same by tenant"),
+            ("revocations", "who may not come in; it must outlive the user, for as long as the user's tokens may live"),
+            ("revocation_ends", "the same by end"),
         ];
         assert_eq!(known.map(|(name, _)| name).into_iter().collect::<BTreeSet<_>>(), CatalogTables::names());
     }

@@ -2,6 +2,46 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod admission_module {
+    use watertight::*;
+
+    fn ask(handle: &TenantHandle) -> Result<()> {
+        handle.check(Scopes::READ)
+    }
+}
+
+mod api_key_clone {
+    use watertight::*;
+
+    fn copy(key: &NewApiKey) -> ApiKeyInfo {
+        key.info.clone()
+    }
+}
+
+mod api_key_literal {
+    use watertight::*;
+
+    fn make(keys: &ApiKeys, spec: &ApiKeySpec) -> Result<NewApiKey> {
+        keys.create(spec)
+    }
+}
+
+mod api_keys_by_operator {
+    use watertight::*;
+
+    fn make(handle: &TenantHandle) -> ApiKeys {
+        handle.api_keys()
+    }
+}
+
+mod api_keys_constructor {
+    use watertight::*;
+
+    fn reach(handle: &TenantHandle, id: ApiKeyId) -> Result<()> {
+        handle.api_keys().revoke(id)
+    }
+}
+
 mod authority_clone {
     use watertight::*;
 
@@ -91,6 +131,14 @@ mod handle_literal {
     }
 }
 
+mod identity_at {
+    use watertight::*;
+
+    fn turn(engine: &Engine, identity: &VerifiedIdentity, tenant: &TenantId) -> Result<TenantHandle> {
+        engine.tenant_as(identity, tenant)
+    }
+}
+
 mod identity_constructor {
     use watertight::*;
 
@@ -131,6 +179,14 @@ mod identity_literal {
 
     fn obtain(authority: &Authority) -> Result<VerifiedIdentity> {
         authority.attest(Attestation::new("acme", "alice")?)
+    }
+}
+
+mod membership_literal {
+    use watertight::*;
+
+    fn join(identity: &VerifiedIdentity) -> &[Membership] {
+        identity.memberships()
     }
 }
 
@@ -214,6 +270,14 @@ mod receipt_literal {
     }
 }
 
+mod revoke_by_id {
+    use watertight::*;
+
+    fn revoke(handle: &TenantHandle) -> Result<()> {
+        handle.revoke(&Revocation::everyone())
+    }
+}
+
 mod root_key_clone {
     use watertight::*;
 
@@ -243,6 +307,14 @@ mod secret_text_serialize {
 
     fn expose(text: &SecretText) -> serde_json::Result<String> {
         serde_json::to_string(text.expose())
+    }
+}
+
+mod tenant_as_by_operator {
+    use watertight::*;
+
+    fn manage(operator: &Operator, tenant: &TenantId) -> Result<()> {
+        operator.revoke(tenant, &Revocation::everyone())
     }
 }
 

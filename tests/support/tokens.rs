@@ -1,6 +1,6 @@
 //! Signs tokens for tests, and lets a test sign what no honest issuer would.
 //!
-//! The RSA key in `tests/fixtures` was made for these tests and protects nothing.
+//! The RSA keys in `tests/fixtures` were made for these tests and protect nothing.
 #![allow(dead_code)]
 
 use base64::Engine as _;
@@ -38,10 +38,19 @@ impl Signer {
         }
     }
 
-    /// The RSA key of the fixtures.
+    /// The RSA key of 2,048 bits of the fixtures.
     pub(crate) fn rs256(kid: &str) -> Self {
-        let pair = RsaKeyPair::from_pkcs8(include_bytes!("../fixtures/rsa2048.pk8")).unwrap();
-        Self { kid: kid.into(), pair: Pair::Rsa(pair) }
+        Self::rsa(kid, include_bytes!("../fixtures/rsa2048.pk8"))
+    }
+
+    /// The RSA keys of 3,072 and 4,096 bits.
+    pub(crate) fn longer_rs256(kid: &str) -> [Self; 2] {
+        let keys: [&[u8]; 2] = [include_bytes!("../fixtures/rsa3072.pk8"), include_bytes!("../fixtures/rsa4096.pk8")];
+        keys.map(|pkcs8| Self::rsa(kid, pkcs8))
+    }
+
+    fn rsa(kid: &str, pkcs8: &[u8]) -> Self {
+        Self { kid: kid.into(), pair: Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()) }
     }
 
     /// The algorithm's name in a token.
