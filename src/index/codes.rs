@@ -261,10 +261,22 @@ impl Codes {
         if self.metric != Metric::Dot {
             return Vec::new();
         }
-        let square = |(length, offset): (&f32, &f32)| f64::from(*length).powi(2) + 2.0 * f64::from(*offset);
-        let squares: Vec<f64> = self.lengths.iter().zip(&self.offsets).map(square).collect();
-        let greatest = squares.iter().fold(f64::NEG_INFINITY, |greatest, square| greatest.max(*square));
-        squares.iter().map(|square| up((greatest - square).max(0.0).sqrt())).collect()
+        let greatest = self.squares().fold(f64::NEG_INFINITY, f64::max);
+        self.squares().map(|square| up((greatest - square).max(0.0).sqrt())).collect()
+    }
+
+    /// Whether some vectors are much longer than others, which only dot has a use for. What is nearest is then harder to
+    /// come to.
+    pub(crate) fn are_uneven(&self) -> bool {
+        let greatest = self.squares().fold(f64::NEG_INFINITY, f64::max);
+        self.metric == Metric::Dot && self.squares().any(|square| square < 0.9 * greatest)
+    }
+
+    /// The squared length of each vector under cosine and dot, about.
+    fn squares(&self) -> impl Iterator<Item = f64> {
+        let centre = sum(&self.centre, &self.centre);
+        let marks = self.lengths.iter().zip(&self.offsets);
+        marks.map(move |(length, offset)| f64::from(*length).powi(2) + 2.0 * f64::from(*offset) + centre)
     }
 
     /// The same vectors in another order, by their places in this one.

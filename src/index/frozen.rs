@@ -31,11 +31,15 @@ pub(crate) struct Frozen {
     by_row: Vec<u32>,
     dead: Bits,
     dead_count: usize,
+    /// How many times as many candidates a search keeps as under other metrics.
+    widening: usize,
 }
 
 /// A scan of so many wanted vectors is as fast as a walk, if their square is below this times the number of all:
 /// the fewer are wanted, the farther a walk has to go. Measured on 50,000 (docs/BENCHMARKS.md).
 const SCAN_SQUARE: usize = 150;
+/// Of vectors of uneven lengths under dot, so many times as many candidates find as much (tests/recall_quality.rs).
+const UNEVEN_WIDENING: usize = 4;
 /// A walk among few wanted vectors gives up after this part of all: scanning them is faster then.
 const WALK_PART: usize = 8;
 
@@ -81,7 +85,8 @@ impl Frozen {
         let is_unique = by_row.windows(2).all(|pair| matches!(pair, [a, b] if row_of(a) < row_of(b)));
         let tags = vec![0; rows.len()];
         let (dead, dead_count) = (Bits::default(), 0);
-        let frozen = Self { metric, rows, tags, codes, originals, graph, twins, by_row, dead, dead_count };
+        let widening = if codes.are_uneven() { UNEVEN_WIDENING } else { 1 };
+        let frozen = Self { metric, rows, tags, codes, originals, graph, twins, by_row, dead, dead_count, widening };
         (fits && is_unique).then_some(frozen)
     }
 
@@ -173,31 +178,46 @@ impl Frozen {
         self.codes.ask(search.query.components(), &mut scratch.question);
         let breadth = match search.effort {
             Effort::Exact => return self.scan(search, scratch, reader),
-            Effort::Balanced => settings.ef_search as usize,
+            Effort::Balanced => (settings.ef_search as usize).saturating_mul(self.widening),
             Effort::Breadth(breadth) => breadth as usize,
         };
-        let breadth = breadth.max(search.top);
+        let mut breadth = breadth.max(search.top.saturating_add(search.top / 2));
         let is_live = |place: u32| !self.dead.contains(place);
         let all = self.rows.len();
-        let ended = match search.among {
-            Among::Rows(_) => false,
-            Among::All => self.walk(scratch, breadth, all, search.top, is_live),
-            Among::Tags(wanted) => {
-                let count = wanted.count();
-                let is_wanted = |place: u32| {
-                    is_live(place) && self.tags.get(place as usize).is_some_and(|tag| wanted.contains(*tag))
-                };
-                count.saturating_mul(count) > all.saturating_mul(SCAN_SQUARE)
-                    && self.walk(scratch, breadth, all / WALK_PART, search.top, is_wanted)
+        let mut read = 0;
+        loop {
+            let ended = match search.among {
+                Among::Rows(_) => false,
+                Among::All => self.walk(scratch, breadth, all, search.top, is_live),
+                Among::Tags(wanted) => {
+                    let count = wanted.count();
+                    let is_wanted = |place: u32| {
+                        is_live(place) && self.tags.get(place as usize).is_some_and(|tag| wanted.contains(*tag))
+                    };
+                    count.saturating_mul(count) > all.saturating_mul(SCAN_SQUARE)
+                        && self.walk(scratch, breadth, all / WALK_PART, search.top, is_wanted)
+                }
+            };
+            // A walk that found too few may have been led away from the rest.
+            if !ended || scratch.bounded.len() < search.top.min(self.len()) {
+                return self.scan(search, scratch, reader);
             }
-        };
-        // A walk that found too few may have been led away from the rest.
-        if !ended || scratch.bounded.len() < search.top.min(self.len()) {
-            return self.scan(search, scratch, reader);
+            let Scratch { question, bounded, original, nearest, .. } = scratch;
+            let found = bounded.len();
+            let read_now = self.rerank().run(search, question, bounded, original, reader, nearest)?;
+            read += read_now;
+            // Where all that was kept had to be read, codes do not tell these vectors apart: others may be as near.
+            let is_open = read_now == found && found >= breadth && search.effort == Effort::Balanced;
+            if !is_open {
+                return Ok(How { exact: false, read });
+            }
+            if breadth > all / WALK_PART {
+                scratch.nearest.begin(search.top);
+                return self.scan(search, scratch, reader);
+            }
+            breadth = breadth.saturating_mul(2);
+            nearest.begin(search.top);
         }
-        let Scratch { question, bounded, original, nearest, .. } = scratch;
-        let read = self.rerank().run(search, question, bounded, original, reader, nearest)?;
-        Ok(How { exact: false, read })
     }
 
     /// Leaves candidates in the scratch, by their bounds. Gives whether the walk ended by itself.
