@@ -32,12 +32,19 @@ mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use access::attenuation::Attenuation;
+pub use access::pattern::NamespacePattern;
+pub use access::permission::Action;
+pub use access::policy::{Policy, Principal};
+pub use access::refusal::{Decision, Refusal};
+pub use access::role::{Effect, Role, Rule};
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::tenants::{TenantStatus, Tombstone};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp};
 pub use crypto::root_key::RootKey;
 pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};
 pub use engine::core::{CloseReport, Engine};
+pub use engine::impersonation::Impersonation;
 pub use engine::operator::{Operator, TenantInfo, TenantSpec};
 pub use engine::stats::EngineStats;
 pub use error::{Error, ErrorKind, Reason, Result};
@@ -45,6 +52,7 @@ pub use handle::audit::Audit;
 pub use handle::credentials::Credentials;
 pub use handle::listing::Listing;
 pub use handle::memories::Memories;
+pub use handle::policy::WhoAmI;
 pub use handle::recall::{AcrossHit, recall_across};
 pub use handle::tenant::TenantHandle;
 pub use handle::transaction::{Transaction, TransactionMemories};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::{Incarnation, TenantId};
+use crate::id::{Incarnation, TenantId, UserId};
 use crate::store::codec::Record;
 
 /// A step of a tenant's lifecycle.
@@ -22,6 +22,8 @@ pub enum OperatorAction {
     Purged,
     /// A provisioning that a crash interrupted was cleared away.
     Abandoned,
+    /// An operator was given an identity to act for a user.
+    Impersonate,
 }
 
 /// One entry of the operators' audit trail.
@@ -37,6 +39,10 @@ pub struct OperatorAuditEntry {
     pub tenant: TenantId,
     /// To which life of that name.
     pub incarnation: Incarnation,
+    /// For whom the operator may act; absent for what is about no user.
+    pub user: Option<UserId>,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
 }
 
 impl Record for OperatorAuditEntry {

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod core;
+pub(crate) mod impersonation;
 mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod operator;

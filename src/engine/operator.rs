@@ -151,8 +151,8 @@ impl TenantInfo {
 /// ```
 #[derive(Debug)]
 pub struct Operator {
-    engine: Arc<Inner>,
-    identity: VerifiedOperator,
+    pub(super) engine: Arc<Inner>,
+    pub(super) identity: VerifiedOperator,
 }
 
 impl Operator {
@@ -271,7 +271,7 @@ impl Operator {
     }
 
     /// The gate of operators: the identity is this engine's and has not expired.
-    fn act(&self) -> Result<Act<'_>> {
+    pub(super) fn act(&self) -> Result<Act<'_>> {
         let at = self.engine.clock.now();
         if self.identity.engine != self.engine.id {
             return Err(Reason::TokenRefused.into());

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::keeper::Keeper;
 use super::slot::{Lease, Slot, Unopened};
 use super::stats::EngineStats;
+use crate::access::live::LivePolicy;
 use crate::access::state::TenantState;
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
@@ -37,6 +38,7 @@ pub(crate) struct TenantSlot {
     pub(crate) incarnation: Incarnation,
     pub(crate) epoch: Epoch,
     pub(crate) state: Arc<TenantState>,
+    pub(crate) policy: Arc<LivePolicy>,
     /// Held by whoever destroys the tenant's files.
     pub(crate) purge: Mutex<()>,
     pub(crate) meters: Meters,
@@ -119,6 +121,7 @@ impl Pool {
             incarnation,
             epoch,
             state: TenantState::active(),
+            policy: Arc::default(),
             purge: Mutex::new(()),
             meters: Meters::new(self.activity.clone()),
             file: Slot::new(),
@@ -348,6 +351,8 @@ impl TenantSlot {
     }
 
     fn closed(&self, tenant: &Tenant) -> Result<()> {
+        // What cannot be written down now is, when the file is open again.
+        let _ = tenant.record_refusals(self.policy.refusals());
         let outcome = tenant.close();
         self.sync_failed.store(outcome.sync_failed, Ordering::Release);
         if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }

@@ -7,7 +7,8 @@ use super::audit::Audit;
 use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
-use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
+use crate::access::door::{Door, Part};
+use crate::access::gate::{Admin, Enter, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
@@ -48,41 +49,91 @@ use crate::tenant::write::Batch;
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
-pub struct TenantHandle(Arc<Access>);
+pub struct TenantHandle(pub(super) Arc<Access>);
 
 /// What every small handle of a tenant shares.
 pub(super) struct Access {
-    gate: Arc<Gate>,
+    /// The tenant as a whole.
+    whole: Arc<Door>,
+    somewhere: Arc<Door>,
+    credentials: Arc<Door>,
     slot: Arc<TenantSlot>,
     /// Keeps the engine, and with it the lock of the directory, for as long as a handle lives.
     engine: Arc<Inner>,
 }
 
 impl Access {
-    /// Every operation goes through here: the gate first, then the work with the proof.
+    fn new(gate: Arc<Gate>, slot: Arc<TenantSlot>, engine: Arc<Inner>) -> Arc<Self> {
+        let door = |part| Door::new(gate.clone(), part);
+        let (whole, somewhere, credentials) = (door(Part::Tenant), door(Part::Somewhere), door(Part::Credentials));
+        Arc::new(Self { whole, somewhere, credentials, slot, engine })
+    }
+
+    /// The same tenant behind a narrower gate.
+    pub(super) fn behind(&self, gate: Arc<Gate>) -> Arc<Self> {
+        Self::new(gate, self.slot.clone(), self.engine.clone())
+    }
+
+    /// An operation on the tenant as a whole.
     pub(super) fn run<O: Operation, R>(&self, work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>) -> Result<R> {
-        let proof = self.gate.pass::<O>()?;
+        self.run_at(&self.whole, work)
+    }
+
+    /// Every operation goes through here: the gate first, then the work with the proof.
+    pub(super) fn run_at<O: Operation, R>(
+        &self,
+        door: &Arc<Door>,
+        work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>,
+    ) -> Result<R> {
+        self.know_policy()?;
+        let proof = door.pass::<O>()?;
         let lease = self.engine.lease(&self.slot, proof.at())?;
         let result = work(lease.tenant()?, &proof);
         match result {
             // The file was closed under the operation: say what the gate says now, if it has something to say.
-            Err(error) if *error.reason() == Reason::Closed => Err(self.gate.pass::<O>().err().unwrap_or(error)),
+            Err(error) if *error.reason() == Reason::Closed => Err(door.admit::<O>().err().unwrap_or(error)),
             result => result,
         }
+    }
+
+    /// Reads the tenant's policy, unless it is known.
+    pub(super) fn know_policy(&self) -> Result<()> {
+        self.gate().policy().know(|| {
+            let lease = self.engine.lease(&self.slot, self.engine.clock.now())?;
+            lease.tenant()?.stored_policy()
+        })
     }
 }
 
 impl Access {
     pub(super) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+        self.whole.gate()
+    }
+
+    pub(super) fn door(&self, area: &Area) -> Arc<Door> {
+        let namespace = area.namespace.clone();
+        let part = if area.private { Part::Private(namespace) } else { Part::Shared(namespace) };
+        Door::new(self.gate().clone(), part)
+    }
+
+    pub(super) fn whole(&self) -> &Arc<Door> {
+        &self.whole
+    }
+
+    pub(super) fn somewhere(&self) -> &Arc<Door> {
+        &self.somewhere
+    }
+
+    pub(super) fn credentials(&self) -> &Arc<Door> {
+        &self.credentials
     }
 
     pub(super) fn user(&self) -> &UserId {
-        self.gate.identity().user()
+        self.gate().identity().user()
     }
 
     pub(super) fn tenant_id(&self) -> &TenantId {
-        self.gate.identity().tenant()
+        self.gate().identity().tenant()
     }
 
     /// Whether both are of one incarnation of one tenant.
@@ -131,8 +182,13 @@ impl Engine {
         // A file that cannot be opened is told here, not at the first operation.
         drop(engine.lease(&slot, engine.clock.now())?);
         let is_owner = record.owners.contains(identity.user());
-        let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), engine.clock.clone());
-        Ok(TenantHandle(Arc::new(Access { gate, slot, engine: engine.clone() })))
+        let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), slot.policy.clone(), engine.clock.clone());
+        let access = Access::new(gate, slot, engine.clone());
+        access.know_policy()?;
+        if identity.operator().is_some() {
+            access.run_at::<Enter, _>(&access.somewhere, |tenant, proof| tenant.record_impersonation(proof))?;
+        }
+        Ok(TenantHandle(access))
     }
 }
 
@@ -182,7 +238,8 @@ impl TenantHandle {
         self.0.user()
     }
 
-    /// What the handle may do.
+    /// The most the handle may do: the identity's scopes, or all of an owner's, less what was taken away by narrowing. With
+    /// a policy its roles have to grant it as well.
     ///
     /// ```
     /// # use watertight::*;
@@ -195,10 +252,11 @@ impl TenantHandle {
     /// ```
     #[must_use]
     pub fn scopes(&self) -> Scopes {
-        self.0.gate.scopes()
+        self.0.gate().scopes()
     }
 
-    /// Whether the handle could do this now: it passes the gate and does nothing else.
+    /// Whether the handle could do this now on the tenant as a whole, as its scopes and roles have it: it passes the gate
+    /// and does nothing else. What rules say of a namespace is asked with [`Memories::check`].
     ///
     /// Good for asking before work that would be in vain, such as computing an embedding. It promises nothing of
     /// the operation that follows, which passes the gate again.
@@ -220,7 +278,8 @@ impl TenantHandle {
     /// `NotFound` when a scope is missing or the tenant is gone, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
     pub fn check(&self, needed: Scopes) -> Result<()> {
-        self.0.gate.check(needed)
+        self.0.know_policy()?;
+        self.0.whole().check(needed)
     }
 
     /// A namespace that all users of the tenant share. It is made by [`Memories::create`] or its first put.
@@ -262,8 +321,8 @@ impl TenantHandle {
         self.area(namespace, true)
     }
 
-    /// The namespaces that the tenant shares, then this user's own, each in byte order of their names. Needs the scope
-    /// `read`. Other users' private namespaces are not told.
+    /// The namespaces that the tenant shares and this user may read, then this user's own, each in byte order of their
+    /// names. Needs the scope `read`. Other users' private namespaces are not told.
     ///
     /// ```
     /// # use watertight::*;
@@ -285,7 +344,7 @@ impl TenantHandle {
     /// # Errors
     /// `NotFound` without the scope; the gate's errors.
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.0.run::<Read, _>(|tenant, proof| tenant.namespaces(proof))
+        self.0.run_at::<Read, _>(self.0.somewhere(), |tenant, proof| tenant.namespaces(proof))
     }
 
     /// What the tenant holds, private namespaces included. Needs the scope `admin`: to others the figures would tell
@@ -472,7 +531,7 @@ impl TenantHandle {
         once: Option<&Once>,
         work: impl FnOnce(&Transaction<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        self.0.run::<Transact, _>(|tenant, proof| {
+        self.0.run_at::<Transact, _>(self.0.somewhere(), |tenant, proof| {
             tenant.transact(proof, once, |steps| {
                 let transaction = Transaction::new(self.0.clone(), steps);
                 let answer = work(&transaction);
@@ -498,6 +557,6 @@ impl fmt::Debug for TenantHandle {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("gate", &self.gate).field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Access").field("gate", self.gate()).field("engine", &self.engine).finish_non_exhaustive()
     }
 }

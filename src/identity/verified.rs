@@ -25,7 +25,13 @@ use crate::id::{EngineId, TenantId, UserId};
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
-pub struct VerifiedIdentity(Arc<IdentityFacts>);
+pub struct VerifiedIdentity(Arc<IdentityFacts>, Option<Arc<Impersonator>>);
+
+/// An operator who acts for a user.
+pub(crate) struct Impersonator {
+    pub(crate) operator: Arc<str>,
+    pub(crate) reason: String,
+}
 
 /// What a trust root says of a user.
 pub(crate) struct IdentityFacts {
@@ -40,7 +46,30 @@ pub(crate) struct IdentityFacts {
 
 impl VerifiedIdentity {
     pub(crate) fn new(facts: IdentityFacts) -> Self {
-        Self(Arc::new(facts))
+        Self(Arc::new(facts), None)
+    }
+
+    /// The identity of a user for whom an operator acts.
+    pub(crate) fn impersonated(facts: IdentityFacts, by: Impersonator) -> Self {
+        Self(Arc::new(facts), Some(Arc::new(by)))
+    }
+
+    pub(crate) fn impersonator(&self) -> Option<&Impersonator> {
+        self.1.as_deref()
+    }
+
+    /// The operator who acts for the user; absent where the user acts for itself.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let identity = authority.attest(Attestation::new("acme", "alice")?)?;
+    /// assert_eq!(identity.operator(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn operator(&self) -> Option<&str> {
+        self.1.as_ref().map(|by| &*by.operator)
     }
 
     pub(crate) fn engine(&self) -> EngineId {
@@ -90,6 +119,7 @@ impl std::fmt::Debug for VerifiedIdentity {
             .field("tenant", &self.0.tenant)
             .field("user", &self.0.user)
             .field("scopes", &self.0.scopes)
+            .field("operator", &self.operator())
             .field("expires_at", &self.0.expires_at)
             .finish_non_exhaustive()
     }

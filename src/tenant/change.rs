@@ -213,6 +213,7 @@ impl Change<'_> {
         self.record(AuditEntry {
             at: self.at,
             user: None,
+            operator: None,
             action: AuditAction::Expire,
             namespace: Some(namespace),
             private: place.scope != 0,

@@ -154,15 +154,22 @@ impl KnownPlace {
 }
 
 impl Tenant {
-    /// The namespaces of the tenant and the caller's own, each in byte order of their names.
+    /// The namespaces of the tenant and the caller's own that the caller may read, each in byte order of their names.
     pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
-        self.database.read(|snapshot| {
+        let all = self.database.read(|snapshot| {
             let mut found = named_in(snapshot, 0)?;
             if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
                 found.extend(named_in(snapshot, own)?);
             }
             Ok(found)
-        })
+        })?;
+        let mut readable = Vec::with_capacity(all.len());
+        for info in all {
+            if proof.may_read(&info.namespace, info.private)? {
+                readable.push(info);
+            }
+        }
+        Ok(readable)
     }
 
     /// One namespace.

@@ -1,0 +1,119 @@
+//! The tenant's policy in its file, and what the trail says of powers that were given, used and refused.
+
+use redb::ReadableTable;
+
+use super::audit::{AuditAction, AuditEntry, AuditOutcome, tenant_entry};
+use super::change::Change;
+use super::open::Tenant;
+use crate::access::door::Part;
+use crate::access::gate::{Admin, Enter, Proof};
+use crate::access::policy::Policy;
+use crate::access::refusal::{Refusals, Refused};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::store::codec;
+use crate::store::schema::POLICY;
+
+const CURRENT: &str = "current";
+
+impl Tenant {
+    /// The policy that the file has, for those that ask the gate.
+    ///
+    /// # Errors
+    /// `Damaged` when it is none that could have been made.
+    pub(crate) fn stored_policy(&self) -> Result<Option<Policy>> {
+        self.database.read(|snapshot| {
+            let row = snapshot.policy.get(CURRENT)?;
+            row.map(|row| Policy::from_record(row.value())).transpose()
+        })
+    }
+
+    /// The policy that the file has, for an admin; one that grants nothing to anybody where there is none.
+    pub(crate) fn policy(&self, _proof: &Proof<'_, Admin>) -> Result<Policy> {
+        Ok(self.stored_policy()?.unwrap_or_default())
+    }
+
+    /// Replaces the policy. Gives it with its new version.
+    ///
+    /// # Errors
+    /// As for [`Policy::successor`].
+    pub(crate) fn set_policy(&self, proof: &Proof<'_, Admin>, policy: &Policy) -> Result<Policy> {
+        self.change(proof, |change| {
+            let now = {
+                let table = change.writer.open_table(POLICY)?;
+                let row = table.get(CURRENT)?;
+                row.map(|row| Policy::from_record(row.value())).transpose()?
+            };
+            let successor = Policy::successor(now.as_ref(), policy, proof.member())?;
+            let record = codec::encode(&successor)?;
+            change.begin_step()?;
+            change.writer.open_table(POLICY)?.insert(CURRENT, record.as_slice())?;
+            let version = successor.version().to_string();
+            change.record(tenant_entry(proof, change.at, AuditAction::SetPolicy, version))?;
+            Ok(successor)
+        })
+    }
+
+    /// An operator begins to act for a user.
+    pub(crate) fn record_impersonation(&self, proof: &Proof<'_, Enter>) -> Result<()> {
+        let reason = proof.reason().unwrap_or_default().to_owned();
+        self.change(proof, |change| {
+            change.begin_step()?;
+            change.record(tenant_entry(proof, change.at, AuditAction::Impersonate, reason.clone()))
+        })
+    }
+
+    /// A background job is given a life of its own, which `check` may still refuse.
+    pub(crate) fn record_detached<R>(
+        &self,
+        proof: &Proof<'_, Enter>,
+        check: impl FnOnce(Timestamp) -> Result<(R, Timestamp)>,
+    ) -> Result<R> {
+        self.change(proof, |change| {
+            let (made, until) = check(change.at)?;
+            change.begin_step()?;
+            let until = format!("until {}", until.as_seconds());
+            change.record(tenant_entry(proof, change.at, AuditAction::Detach, until))?;
+            Ok(made)
+        })
+    }
+
+    /// Writes down what was refused since the last time.
+    pub(crate) fn record_refusals(&self, refusals: &Refusals) -> Result<()> {
+        if !refusals.is_waiting() || self.database.is_writing() {
+            return Ok(());
+        }
+        let refused = refusals.take();
+        let written = self.database.write(|writer| {
+            let mut change = Change::open(writer)?;
+            change.begin_step()?;
+            refused.iter().try_for_each(|refused| change.record(attempt(refused)))?;
+            change.finish()
+        });
+        // Twice is better than never.
+        if written.is_err() {
+            refusals.give_back(refused);
+        }
+        written
+    }
+}
+
+fn attempt(refused: &Refused) -> AuditEntry {
+    let (namespace, private) = match &refused.part {
+        Part::Shared(namespace) => (Some(namespace.clone()), false),
+        Part::Private(namespace) => (Some(namespace.clone()), true),
+        Part::Credentials => (None, true),
+        Part::Tenant | Part::Somewhere => (None, false),
+    };
+    AuditEntry {
+        at: refused.at,
+        user: refused.user.clone(),
+        operator: refused.operator.as_deref().map(str::to_owned),
+        action: AuditAction::Attempt,
+        namespace,
+        private,
+        key: refused.action.clone(),
+        renamed_to: None,
+        outcome: AuditOutcome::Refused { needed: refused.needed, why: refused.why, times: refused.times },
+    }
+}
