@@ -2,6 +2,8 @@
 //!
 //! The table is held against the source, so that an operation without a row does not go unnoticed.
 
+#[path = "isolation/oracle.rs"]
+mod oracle;
 mod support;
 
 use std::collections::BTreeSet;
