@@ -2,6 +2,22 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod attenuation_literal {
+    use watertight::*;
+
+    fn make() -> Attenuation {
+        Attenuation::new()
+    }
+}
+
+mod attenuation_taken_back {
+    use watertight::*;
+
+    fn narrow(wide: &TenantHandle) -> Result<TenantHandle> {
+        wide.attenuate(&Attenuation::new().scopes(Scopes::READ))
+    }
+}
+
 mod authority_clone {
     use watertight::*;
 
@@ -40,6 +56,30 @@ mod catalog_module {
 
     fn reach(operator: &Operator) -> Result<Vec<TenantInfo>> {
         operator.list(None, 10)
+    }
+}
+
+mod decision_literal {
+    use watertight::*;
+
+    fn ask(policy: &Policy, user: &UserId) -> Decision {
+        policy.explain(user, &[], Scopes::READ, None)
+    }
+}
+
+mod detached_identity {
+    use watertight::*;
+
+    fn outlive(handle: &TenantHandle) -> Result<TenantHandle> {
+        handle.detach(std::time::Duration::from_secs(60))
+    }
+}
+
+mod door_module {
+    use watertight::*;
+
+    fn ask(memories: &Memories) -> Result<()> {
+        memories.check(Scopes::READ)
     }
 }
 
@@ -126,6 +166,38 @@ mod identity_literal {
     }
 }
 
+mod impersonated_constructor {
+    use watertight::*;
+
+    fn act(operator: &Operator, how: &Impersonation) -> Result<VerifiedIdentity> {
+        operator.impersonate(how)
+    }
+}
+
+mod impersonation_by_tenant {
+    use watertight::*;
+
+    fn act(operator: &Operator, how: &Impersonation) -> Result<VerifiedIdentity> {
+        operator.impersonate(how)
+    }
+}
+
+mod impersonation_without_reason {
+    use watertight::*;
+
+    fn look(tenant: TenantId, user: UserId) -> Impersonation {
+        Impersonation::new(tenant, user, "ticket 4711")
+    }
+}
+
+mod impersonator_of_identity {
+    use watertight::*;
+
+    fn name(identity: &VerifiedIdentity) -> Option<&str> {
+        identity.operator()
+    }
+}
+
 mod memories_constructor {
     use watertight::*;
 
@@ -147,6 +219,14 @@ mod open_without_root_key {
 
     fn open(key: RootKey) -> Result<(Engine, Authority)> {
         Engine::builder("data").root_key(key).open()
+    }
+}
+
+mod operator_changes_policy {
+    use watertight::*;
+
+    fn change(handle: &TenantHandle, policy: &Policy) -> Result<u64> {
+        handle.set_policy(policy)
     }
 }
 
@@ -190,10 +270,34 @@ mod plaintext_without_danger {
     }
 }
 
+mod policy_literal {
+    use watertight::*;
+
+    fn make(role: Role) -> Result<Policy> {
+        Policy::new().role(role)
+    }
+}
+
+mod role_literal {
+    use watertight::*;
+
+    fn make() -> Result<Role> {
+        Role::new("editor")
+    }
+}
+
 mod tenant_module {
     use watertight::*;
 
     fn reach(handle: &TenantHandle) -> Result<Usage> {
         handle.usage()
+    }
+}
+
+mod whoami_literal {
+    use watertight::*;
+
+    fn ask(handle: &TenantHandle) -> Result<WhoAmI> {
+        handle.whoami()
     }
 }
