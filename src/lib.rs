@@ -33,6 +33,9 @@ mod tenant;
 pub mod testing;
 
 pub use access::attenuation::Attenuation;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use access::internals as policies;
 pub use access::pattern::NamespacePattern;
 pub use access::permission::Action;
 pub use access::policy::{Policy, Principal};

@@ -139,14 +139,19 @@ fn granted(policy: Policy) -> Policy {
     policy.assign(bob(), "member").unwrap().assign(bob(), "deployer").unwrap()
 }
 
+fn taken(policy: Policy) -> Policy {
+    let bob = Principal::user(user("bob"));
+    policy.unassign(&bob, "member").unassign(&bob, "deployer")
+}
+
 #[test]
 fn a_role_that_is_taken_away_is_gone_when_the_change_returns() {
     let scene = Scene::new();
     let root = scene.world.handle("acme", "root").unwrap();
-    let bob = Principal::user(user("bob"));
-    let taken = |policy: Policy| policy.unassign(&bob, "member").unassign(&bob, "deployer");
-    let change = |how: &dyn Fn(Policy) -> Policy| drop(root.set_policy(&how(root.policy().unwrap())).unwrap());
-    scene.storm(ErrorKind::NotFound, || change(&taken), || change(&granted));
+    let change = |how: fn(Policy) -> Policy| {
+        root.set_policy(&how(root.policy().unwrap())).unwrap();
+    };
+    scene.storm(ErrorKind::NotFound, || change(taken), || change(granted));
     assert_eq!(root.policy().unwrap().version(), 1 + 2 * ROUNDS);
     root.audit().verify().unwrap();
 }

@@ -77,7 +77,14 @@ fn decisions(handle: &TenantHandle) -> Vec<bool> {
 /// What one narrowing leaves, read plainly.
 struct Plain {
     scopes: Scopes,
-    reach: Option<(Vec<&'static str>, Vec<&'static str>, bool, Vec<&'static str>)>,
+    reach: Option<PlainReach>,
+}
+
+struct PlainReach {
+    shared: Vec<&'static str>,
+    private: Vec<&'static str>,
+    credentials: bool,
+    actions: Vec<&'static str>,
 }
 
 impl Plain {
@@ -101,7 +108,7 @@ impl Plain {
                 how = how.credentials();
             }
             let named = credentials || !(shared.is_empty() && private.is_empty() && actions.is_empty());
-            plain.reach = named.then_some((shared, private, credentials, actions));
+            plain.reach = named.then_some(PlainReach { shared, private, credentials, actions });
         }
         (plain, how)
     }
@@ -118,12 +125,12 @@ impl Plain {
             let left = self.scopes.contains(permission);
             found.push(left && self.reach.is_none());
             for name in NAMES {
-                found.push(left && self.reach.as_ref().is_none_or(|reach| matches(&reach.0, name)));
-                found.push(left && self.reach.as_ref().is_none_or(|reach| matches(&reach.1, name)));
+                found.push(left && self.reach.as_ref().is_none_or(|reach| matches(&reach.shared, name)));
+                found.push(left && self.reach.as_ref().is_none_or(|reach| matches(&reach.private, name)));
             }
         }
-        found.push(self.scopes.contains(Scopes::READ) && self.reach.as_ref().is_none_or(|reach| reach.2));
-        found.extend(ACTIONS.map(|action| self.reach.as_ref().is_none_or(|reach| reach.3.contains(&action))));
+        found.push(self.scopes.contains(Scopes::READ) && self.reach.as_ref().is_none_or(|reach| reach.credentials));
+        found.extend(ACTIONS.map(|action| self.reach.as_ref().is_none_or(|reach| reach.actions.contains(&action))));
         found
     }
 }
@@ -216,7 +223,9 @@ fn a_budget_is_spent_exactly_once_by_many_threads() {
                 let notes = child.memories("notes").unwrap();
                 for _ in 0..100 {
                     match notes.exists("k") {
-                        Ok(_) => drop(done.fetch_add(1, Ordering::SeqCst)),
+                        Ok(_) => {
+                            done.fetch_add(1, Ordering::SeqCst);
+                        }
                         Err(error) => assert_eq!(error.kind(), ErrorKind::Limit),
                     }
                 }

@@ -69,12 +69,15 @@ pub(crate) struct Gate {
     policy: Arc<LivePolicy>,
     clock: Arc<EngineClock>,
     /// What the policy says of the identity, by the policy's epoch. All that are made from one gate share it.
-    standing: Arc<RwLock<Option<(u64, Arc<Standing>)>>>,
+    standing: Arc<KeptStanding>,
     expires_at: Timestamp,
     is_revoked: AtomicBool,
     /// Absent for the gate of an identity.
     made: Option<Made>,
 }
+
+/// What a policy says of one user, with the policy's number.
+type KeptStanding = RwLock<Option<(u64, Arc<Standing>)>>;
 
 /// How a gate was made from another one.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 pub(crate) mod attenuation;
 pub(crate) mod door;
 pub(crate) mod gate;
+#[cfg(feature = "internals")]
+pub mod internals;
 pub(crate) mod live;
 pub(crate) mod pattern;
 pub(crate) mod permission;
