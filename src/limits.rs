@@ -142,6 +142,8 @@ pub const DETACHED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 pub const IMPERSONATION_SECONDS_MAX: u64 = 60 * 60;
 /// Life of an impersonation when the operator names none, in seconds.
 pub const IMPERSONATION_SECONDS_DEFAULT: u64 = 15 * 60;
+/// Users of a tenant for whom it is remembered what its policy says of them.
+pub const STANDINGS_KEPT: usize = 256;
 /// Different refusals that a tenant remembers until they are written to its audit trail; others are only counted.
 pub const REFUSALS_MAX: usize = 256;
 

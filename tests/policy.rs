@@ -494,6 +494,36 @@ fn groups_of_two_issuers_never_meet() {
 }
 
 #[test]
+fn the_same_user_is_in_the_groups_of_each_identity_and_no_others() {
+    let world = world(&SimDisk::new(1));
+    let staff = Principal::group(Issuer::authority(), "staff").unwrap();
+    world.handle("acme", "root").unwrap().set_policy(&Policy::new().assign(staff, "member").unwrap()).unwrap();
+    let with = |groups: &[&str]| {
+        let attested = Attestation::new("acme", "bob").unwrap().scopes(Scopes::ALL).groups(groups.to_vec());
+        world.engine.tenant(&world.authority.attest(attested).unwrap()).unwrap().memories("notes").unwrap()
+    };
+    let (guest, staff, nobody) = (with(&["guests"]), with(&["guests", "staff"]), with(&[]));
+    for _ in 0..2 {
+        assert!(is_refused(guest.put(Memory::new("k"))) && is_refused(nobody.put(Memory::new("k"))));
+        staff.put(Memory::new("k")).unwrap();
+    }
+}
+
+#[test]
+fn the_trail_is_readable_when_refusals_cannot_be_written() {
+    let disk = SimDisk::new(1);
+    let world = world(&disk);
+    let (root, bob) = (world.handle("acme", "root").unwrap(), world.handle("acme", "bob").unwrap());
+    root.set_policy(&Policy::new()).unwrap();
+    assert!(is_refused(bob.memories("notes").unwrap().get("k")));
+    disk.disk_full(true);
+    assert_eq!(root.audit().entries(1, 100).unwrap().len(), 1);
+    disk.disk_full(false);
+    let entries = root.audit().entries(1, 100).unwrap();
+    assert_eq!((entries.len(), entries[1].action), (2, AuditAction::Attempt));
+}
+
+#[test]
 fn a_namespace_is_not_renamed_past_its_rules() {
     let world = world(&SimDisk::new(1));
     let (root, bob) = (world.handle("acme", "root").unwrap(), world.handle("acme", "bob").unwrap());

@@ -274,8 +274,7 @@ impl Gate {
             return Ok((*epoch, standing.clone()));
         }
         // Nothing is allowed by a policy that cannot be read.
-        let (epoch, policy) = self.policy.current().ok_or(Reason::Io(io::ErrorKind::Other))?;
-        let standing = Arc::new(Standing::of(policy.as_deref(), self.member()));
+        let (epoch, standing) = self.policy.standing(self.member()).ok_or(Reason::Io(io::ErrorKind::Other))?;
         *self.standing.write() = Some((epoch, standing.clone()));
         Ok((epoch, standing))
     }

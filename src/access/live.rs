@@ -1,13 +1,17 @@
 //! The policy of a tenant as all of its handles see it at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::policy::Policy;
+use super::policy::{Member, Policy};
 use super::refusal::Refusals;
+use super::standing::Standing;
 use crate::error::Result;
+use crate::id::UserId;
+use crate::limits::STANDINGS_KEPT;
 
 /// The policy in force, shared by all handles of one incarnation, and what was refused under it.
 #[derive(Debug, Default)]
@@ -17,8 +21,19 @@ pub(crate) struct LivePolicy {
     state: RwLock<State>,
     /// Held by whoever reads the file for it.
     reading: Mutex<()>,
+    standings: Mutex<Standings>,
     refusals: Refusals,
 }
+
+/// What one policy says of those who asked lately: handles are made anew for every request.
+#[derive(Debug, Default)]
+struct Standings {
+    epoch: u64,
+    of: HashMap<Who, Arc<Standing>>,
+}
+
+/// User, groups, and whether the operator named it as an owner.
+type Who = (UserId, Vec<String>, bool);
 
 #[derive(Debug)]
 struct State {
@@ -57,6 +72,30 @@ impl LivePolicy {
             Current::Known(policy) => Some((state.epochs, policy.clone())),
             Current::Unknown { .. } => None,
         }
+    }
+
+    /// What the policy in force says of somebody, with its number; `None` while it is not known.
+    pub(super) fn standing(&self, member: Member<'_>) -> Option<(u64, Arc<Standing>)> {
+        let (epoch, policy) = self.current()?;
+        let Some(policy) = policy else { return Some((epoch, Arc::new(Standing::of(None, member)))) };
+        let who = (member.user.clone(), member.groups.to_vec(), member.is_owner);
+        {
+            let kept = self.standings.lock();
+            if let Some(standing) = kept.of.get(&who).filter(|_| kept.epoch == epoch) {
+                return Some((epoch, standing.clone()));
+            }
+        }
+        let standing = Arc::new(Standing::of(Some(&policy), member));
+        let mut kept = self.standings.lock();
+        if kept.epoch < epoch || kept.of.len() >= STANDINGS_KEPT {
+            kept.of.clear();
+        }
+        kept.epoch = kept.epoch.max(epoch);
+        // Of a policy that was replaced meanwhile nothing is kept.
+        if kept.epoch == epoch {
+            kept.of.insert(who, standing.clone());
+        }
+        Some((epoch, standing))
     }
 
     /// Reads the policy from the tenant's file, unless it is known.

@@ -120,7 +120,8 @@ impl TenantInfo {
 /// The lifecycle of every tenant.
 ///
 /// # Authority
-/// It provisions, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
+/// It provisions, stops and destroys tenants. It has no way to a tenant's content but to act for a user on record
+/// ([`Operator::impersonate`]), and no `Clone`.
 ///
 /// ```
 /// use watertight::*;

@@ -105,10 +105,11 @@ impl Pool {
         }
         if slots.known.len() >= slots.prune_at {
             // Nobody but this map can give out a slot that it alone holds. One whose last sync failed must not be
-            // forgotten.
+            // forgotten, nor one that has refused something and not written it down.
             let retired = &self.retired_operations;
             slots.known.retain(|_, slot| {
-                let held = Arc::strong_count(slot) > 1 || slot.sync_failed.load(Ordering::Acquire);
+                let must_stay = slot.sync_failed.load(Ordering::Acquire) || slot.policy.refusals().is_waiting();
+                let held = Arc::strong_count(slot) > 1 || must_stay;
                 if !held {
                     retired.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
@@ -351,8 +352,7 @@ impl TenantSlot {
     }
 
     fn closed(&self, tenant: &Tenant) -> Result<()> {
-        // What cannot be written down now is, when the file is open again.
-        let _ = tenant.record_refusals(self.policy.refusals());
+        tenant.record_refusals(self.policy.refusals());
         let outcome = tenant.close();
         self.sync_failed.store(outcome.sync_failed, Ordering::Release);
         if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }

@@ -10,8 +10,9 @@ use crate::id::{EngineId, TenantId, UserId};
 ///
 /// # Authority
 /// It opens [`Engine::tenant`](crate::Engine::tenant) for the tenant, user and scopes it names, until it expires.
-/// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify) or
-/// [`Authority::attest`](crate::Authority::attest).
+/// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify),
+/// [`Authority::attest`](crate::Authority::attest) or, for an operator who acts for a user,
+/// [`Operator::impersonate`](crate::Operator::impersonate).
 ///
 /// ```
 /// use watertight::*;
@@ -128,7 +129,8 @@ impl std::fmt::Debug for VerifiedIdentity {
 /// An operator, verified by the operators' own trust root.
 ///
 /// # Authority
-/// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none.
+/// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none but by acting
+/// for a user on record.
 ///
 /// ```
 /// use watertight::*;

@@ -78,10 +78,11 @@ impl Tenant {
         })
     }
 
-    /// Writes down what was refused since the last time.
-    pub(crate) fn record_refusals(&self, refusals: &Refusals) -> Result<()> {
+    /// Writes down what was refused since the last time. What cannot be written now, on a full disk for one, is another time:
+    /// the trail can be read all the same.
+    pub(crate) fn record_refusals(&self, refusals: &Refusals) {
         if !refusals.is_waiting() || self.database.is_writing() {
-            return Ok(());
+            return;
         }
         let refused = refusals.take();
         let written = self.database.write(|writer| {
@@ -90,11 +91,11 @@ impl Tenant {
             refused.iter().try_for_each(|refused| change.record(attempt(refused)))?;
             change.finish()
         });
-        // Twice is better than never.
-        if written.is_err() {
+        if let Err(error) = written {
+            tracing::warn!(kind = ?error.kind(), "what was refused could not be written to the audit trail yet");
+            // Twice is better than never.
             refusals.give_back(refused);
         }
-        written
     }
 }
 
