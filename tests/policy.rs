@@ -516,9 +516,9 @@ fn the_trail_is_readable_when_refusals_cannot_be_written() {
     let (root, bob) = (world.handle("acme", "root").unwrap(), world.handle("acme", "bob").unwrap());
     root.set_policy(&Policy::new()).unwrap();
     assert!(is_refused(bob.memories("notes").unwrap().get("k")));
-    disk.disk_full(true);
+    disk.fail_write("data.1.redb", 0);
     assert_eq!(root.audit().entries(1, 100).unwrap().len(), 1);
-    disk.disk_full(false);
+    assert_eq!(disk.planned_faults(), 0);
     let entries = root.audit().entries(1, 100).unwrap();
     assert_eq!((entries.len(), entries[1].action), (2, AuditAction::Attempt));
 }
@@ -587,6 +587,20 @@ fn refusals_are_told_to_the_trail_alone() {
         ]
     );
     assert_eq!(root.audit().verify().unwrap().entries, 7);
+}
+
+#[test]
+fn a_printed_handle_tells_nothing_of_the_policy() {
+    let world = world(&SimDisk::new(1));
+    let (root, bob) = (world.handle("acme", "root").unwrap(), world.handle("acme", "bob").unwrap());
+    let hidden = Role::new("hidden-role").unwrap().deny(Scopes::ALL, "hidden-namespace").unwrap();
+    root.set_policy(&member("bob", "member", Policy::new()).role(hidden).unwrap()).unwrap();
+    let narrow = bob.attenuate(&watertight::Attenuation::new().scopes(Scopes::READ)).unwrap();
+    let notes = narrow.memories("notes").unwrap();
+    assert!(is_refused(root.memories("notes").unwrap().get("k")) && is_refused(notes.put(Memory::new("k"))));
+    let list = notes.iter(watertight::List::new());
+    let printed = format!("{bob:?} {narrow:?} {notes:?} {list:?} {:?} {:?}", narrow.audit(), narrow.credentials());
+    assert!(printed.contains("bob") && !printed.contains("hidden") && !printed.contains("root"), "{printed}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! "this handle, this part, this kind of operation" into a [`Proof`], and everything below the handles demands one: an
 //! operation that forgot to ask does not compile. A proof is good for one operation and cannot outlive its door.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -59,7 +60,6 @@ operations! {
 }
 
 /// One identity at one tenant, or what is left of it after some narrowing.
-#[derive(Debug)]
 pub(crate) struct Gate {
     identity: VerifiedIdentity,
     /// The most that may be allowed.
@@ -76,11 +76,21 @@ pub(crate) struct Gate {
     made: Option<Made>,
 }
 
+impl fmt::Debug for Gate {
+    /// Whoever holds a handle may print it, and may not know the policy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("identity", &self.identity)
+            .field("made", &self.made.as_ref().map(|made| (&made.how, made.is_detached, &made.from)))
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a policy says of one user, with the policy's number.
 type KeptStanding = RwLock<Option<(u64, Arc<Standing>)>>;
 
 /// How a gate was made from another one.
-#[derive(Debug)]
 struct Made {
     from: Arc<Gate>,
     how: Attenuation,

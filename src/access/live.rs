@@ -1,6 +1,7 @@
 //! The policy of a tenant as all of its handles see it at once.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +15,7 @@ use crate::id::UserId;
 use crate::limits::STANDINGS_KEPT;
 
 /// The policy in force, shared by all handles of one incarnation, and what was refused under it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct LivePolicy {
     /// 0 while it is not known, else a number that no other state has. Decisions are kept under it.
     epoch: AtomicU64,
@@ -26,7 +27,7 @@ pub(crate) struct LivePolicy {
 }
 
 /// What one policy says of those who asked lately: handles are made anew for every request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Standings {
     epoch: u64,
     of: HashMap<Who, Arc<Standing>>,
@@ -35,13 +36,12 @@ struct Standings {
 /// User, groups, and whether the operator named it as an owner.
 type Who = (UserId, Vec<String>, bool);
 
-#[derive(Debug)]
 struct State {
     current: Current,
     epochs: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Current {
     /// What the file has must be read. A policy of a change before `since` is not it.
     Unknown { since: u64, mark: u64 },
@@ -52,6 +52,12 @@ enum Current {
 impl Default for State {
     fn default() -> Self {
         Self { current: Current::Unknown { since: 0, mark: 0 }, epochs: 0 }
+    }
+}
+
+impl fmt::Debug for LivePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LivePolicy").field("epoch", &self.epoch()).finish_non_exhaustive()
     }
 }
 

@@ -550,6 +550,7 @@ impl fmt::Debug for TenantHandle {
         f.debug_struct("TenantHandle")
             .field("tenant", self.id())
             .field("user", self.user())
+            .field("operator", &self.0.gate().identity().operator())
             .field("scopes", &self.scopes())
             .finish_non_exhaustive()
     }
