@@ -16,9 +16,8 @@ use parking_lot::RwLock;
 use super::attenuation::Attenuation;
 use super::door::{Door, Part};
 use super::live::LivePolicy;
-use super::permission::Action;
 use super::policy::Member;
-use super::refusal::{Decision, Refusal, Refusals, Refused};
+use super::refusal::Refusals;
 use super::standing::Standing;
 use super::state::TenantState;
 use crate::clock::{EngineClock, Timestamp};
@@ -61,19 +60,19 @@ operations! {
 
 /// One identity at one tenant, or what is left of it after some narrowing.
 pub(crate) struct Gate {
-    identity: VerifiedIdentity,
+    pub(super) identity: VerifiedIdentity,
     /// The most that may be allowed.
-    scopes: Scopes,
+    pub(super) scopes: Scopes,
     is_owner: bool,
     state: Arc<TenantState>,
-    policy: Arc<LivePolicy>,
+    pub(super) policy: Arc<LivePolicy>,
     clock: Arc<EngineClock>,
     /// What the policy says of the identity, by the policy's epoch. All that are made from one gate share it.
     standing: Arc<KeptStanding>,
     expires_at: Timestamp,
     is_revoked: AtomicBool,
     /// Absent for the gate of an identity.
-    made: Option<Made>,
+    pub(super) made: Option<Made>,
 }
 
 impl fmt::Debug for Gate {
@@ -91,11 +90,11 @@ impl fmt::Debug for Gate {
 type KeptStanding = RwLock<Option<(u64, Arc<Standing>)>>;
 
 /// How a gate was made from another one.
-struct Made {
+pub(super) struct Made {
     from: Arc<Gate>,
-    how: Attenuation,
+    pub(super) how: Attenuation,
     depth: usize,
-    operations_left: Option<AtomicU64>,
+    pub(super) operations_left: Option<AtomicU64>,
     /// The end that narrowing has set to it, which detaching does not move.
     bounded_until: Option<Timestamp>,
     /// It lives on after its identity has expired.
@@ -124,15 +123,6 @@ impl Held<'_> {
             Self::Shared(door) => door,
         }
     }
-}
-
-/// What a handle is, as it tells its holder.
-#[derive(Debug)]
-pub(crate) struct Standpoint {
-    pub(crate) roles: Vec<String>,
-    pub(crate) allowed: Scopes,
-    pub(crate) operations_left: Option<u64>,
-    pub(crate) is_detached: bool,
 }
 
 impl Gate {
@@ -224,7 +214,7 @@ impl Gate {
     }
 
     /// This gate, then the one that it was made from, and so on.
-    fn line(&self) -> impl Iterator<Item = &Self> {
+    pub(super) fn line(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |gate| gate.made.as_ref().map(|made| &*made.from))
     }
 
@@ -234,7 +224,7 @@ impl Gate {
     }
 
     /// Tenant, identity and handle are good now; gives the time.
-    fn admit(&self) -> Result<Timestamp> {
+    pub(super) fn admit(&self) -> Result<Timestamp> {
         let at = self.clock.now();
         let state = self.state.check();
         if at >= self.expires_at {
@@ -248,7 +238,7 @@ impl Gate {
     }
 
     /// Counts one operation against every budget of the line, or against none.
-    fn spend(&self) -> Result<()> {
+    pub(super) fn spend(&self) -> Result<()> {
         let budgets = || self.line().filter_map(|gate| gate.made.as_ref()?.operations_left.as_ref());
         for (taken, budget) in budgets().enumerate() {
             let one_less = |left: u64| left.checked_sub(1);
@@ -272,12 +262,12 @@ impl Gate {
         &self.policy
     }
 
-    fn member(&self) -> Member<'_> {
+    pub(super) fn member(&self) -> Member<'_> {
         Member { user: self.identity.user(), groups: self.identity.groups(), is_owner: self.is_owner }
     }
 
     /// What the policy in force says of the identity, with the policy's number.
-    fn standing(&self) -> Result<(u64, Arc<Standing>)> {
+    pub(super) fn standing(&self) -> Result<(u64, Arc<Standing>)> {
         if let Some((epoch, standing)) = &*self.standing.read()
             && *epoch == self.policy.epoch()
         {
@@ -302,112 +292,9 @@ impl Gate {
         Ok((epoch, self.narrow(part, granted.intersection(self.scopes))))
     }
 
-    fn narrow(&self, part: &Part, permissions: Scopes) -> Scopes {
+    pub(super) fn narrow(&self, part: &Part, permissions: Scopes) -> Scopes {
         let made = self.line().filter_map(|gate| gate.made.as_ref());
         made.fold(permissions, |permissions, made| made.how.narrow(part, permissions))
-    }
-
-    /// Why one of these is not allowed in a part of the tenant.
-    fn why_not(&self, part: &Part, needed: Scopes) -> Refusal {
-        if part == &Part::Credentials && self.identity.operator().is_some() {
-            return Refusal::Impersonated;
-        }
-        let within = needed.intersection(self.scopes);
-        if within == Scopes::NONE {
-            return Refusal::Scope;
-        }
-        let within = self.narrow(part, within);
-        if within == Scopes::NONE {
-            return Refusal::Narrowed;
-        }
-        match (part, self.standing()) {
-            (Part::Shared(namespace), Ok((_, standing))) if standing.denied(namespace).intersects(within) => {
-                Refusal::Denied
-            }
-            _ => Refusal::NotGranted,
-        }
-    }
-
-    fn note_refusal(&self, at: Timestamp, part: &Part, needed: Scopes, action: Option<&str>, why: Refusal) {
-        self.policy.refusals().note(Refused {
-            at,
-            user: Some(self.identity.user().clone()),
-            operator: self.identity.impersonator().map(|by| by.operator.clone()),
-            part: part.clone(),
-            // A name that no role can have says nothing, and may be long.
-            action: action.filter(|name| super::permission::check_name("action", name).is_ok()).map(str::to_owned),
-            needed,
-            why,
-            times: 1,
-        });
-    }
-
-    /// Passes for an action, and counts it as an operation. `whole` is the door of the tenant as a whole.
-    ///
-    /// # Errors
-    /// `NotFound` when it is not granted.
-    pub(crate) fn require(whole: &Door, action: Action<'_>) -> Result<()> {
-        let gate = whole.gate();
-        let at = gate.admit()?;
-        let (needed, name, refusal) = match action {
-            Action::Engine(needed) => {
-                let missing = needed.without(whole.allowed()?);
-                let is_refused = missing != Scopes::NONE;
-                (needed, None, is_refused.then(|| gate.why_not(&Part::Tenant, missing)))
-            }
-            Action::App(name) => {
-                let is_kept =
-                    || gate.line().filter_map(|gate| gate.made.as_ref()).all(|made| made.how.keeps_action(name));
-                let refusal = if gate.identity.operator().is_some() {
-                    Some(Refusal::Impersonated)
-                } else if !gate.standing()?.1.has_action(name) {
-                    Some(Refusal::NotGranted)
-                } else {
-                    (!is_kept()).then_some(Refusal::Narrowed)
-                };
-                (Scopes::NONE, Some(name), refusal)
-            }
-        };
-        if let Some(why) = refusal {
-            gate.note_refusal(at, &Part::Tenant, needed, name, why);
-            return Err(Error::not_found());
-        }
-        gate.spend()
-    }
-
-    /// Whether the identity would be allowed all of these permissions through this gate, and why.
-    pub(crate) fn explain(&self, permissions: Scopes, namespace: Option<&Namespace>) -> Result<Decision> {
-        let part = namespace.map_or(Part::Tenant, |namespace| Part::Shared(namespace.clone()));
-        let missing = permissions.without(self.scopes);
-        if missing != Scopes::NONE {
-            return Ok(Decision::refused(Refusal::Scope, None, None));
-        }
-        if self.narrow(&part, permissions) != permissions {
-            return Ok(Decision::refused(Refusal::Narrowed, None, None));
-        }
-        let (_, policy) = self.policy.current().ok_or(Reason::Io(io::ErrorKind::Other))?;
-        Ok(match policy {
-            Some(policy) => policy.explain_member(self.member(), permissions, namespace),
-            None => Decision::nothing_asked(),
-        })
-    }
-
-    /// What the holder of the handle is told about it.
-    ///
-    /// # Errors
-    /// The gate's own.
-    pub(crate) fn standpoint(whole: &Door) -> Result<Standpoint> {
-        let gate = whole.gate();
-        gate.admit()?;
-        let (_, policy) = gate.policy.current().ok_or(Reason::Io(io::ErrorKind::Other))?;
-        let roles = policy.as_ref().map_or_else(Vec::new, |policy| policy.held(gate.member()));
-        let budgets = gate.line().filter_map(|gate| gate.made.as_ref()?.operations_left.as_ref());
-        Ok(Standpoint {
-            roles: roles.into_iter().map(|role| role.name().to_owned()).collect(),
-            allowed: whole.allowed()?,
-            operations_left: budgets.map(|left| left.load(Ordering::SeqCst)).min(),
-            is_detached: gate.is_detached(),
-        })
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {
@@ -423,7 +310,7 @@ impl Gate {
         self.expires_at
     }
 
-    fn is_detached(&self) -> bool {
+    pub(super) fn is_detached(&self) -> bool {
         self.made.as_ref().is_some_and(|made| made.is_detached)
     }
 }

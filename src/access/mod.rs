@@ -3,6 +3,7 @@
 pub(crate) mod attenuation;
 pub(crate) mod door;
 pub(crate) mod gate;
+pub(crate) mod inquiry;
 #[cfg(feature = "internals")]
 pub mod internals;
 pub(crate) mod live;
