@@ -237,6 +237,14 @@ impl Gate {
         state.map(|()| at)
     }
 
+    /// Tenant, identity and handle are good now.
+    ///
+    /// # Errors
+    /// As for [`Door::check`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.admit().map(|_| ())
+    }
+
     /// Counts one operation against every budget of the line, or against none.
     pub(super) fn spend(&self) -> Result<()> {
         let budgets = || self.line().filter_map(|gate| gate.made.as_ref()?.operations_left.as_ref());

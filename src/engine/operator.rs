@@ -61,7 +61,7 @@ impl TenantSpec {
         self
     }
 
-    /// Gives a user every scope, whatever its tokens say; at most 64.
+    /// Gives a user every scope, whatever its tokens say, and the role `owner`, whatever the tenant's policy says; at most 64.
     #[must_use]
     pub fn owner(mut self, user: UserId) -> Self {
         if !self.owners.contains(&user) {

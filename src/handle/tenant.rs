@@ -99,6 +99,8 @@ impl Access {
     /// Reads the tenant's policy, unless it is known.
     pub(super) fn know_policy(&self) -> Result<()> {
         self.gate().policy().know(|| {
+            // Who is expired or stopped is told that, and no more.
+            self.gate().check()?;
             let lease = self.engine.lease(&self.slot, self.engine.clock.now())?;
             lease.tenant()?.stored_policy()
         })
