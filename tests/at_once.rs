@@ -11,8 +11,8 @@ use std::thread;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Action, Attenuation, Credential, ErrorKind, Issuer, List, Memory, Policy, Principal, Recall, Result, Role, Scopes,
-    Selection, TenantHandle, TenantId, TenantSpec, UserId,
+    Action, Attenuation, AuditAction, Credential, ErrorKind, Issuer, List, Memory, Policy, Principal, Recall, Result,
+    Role, Scopes, Selection, TenantHandle, TenantId, TenantSpec, UserId,
 };
 
 const THREADS: u64 = 16;
@@ -154,6 +154,26 @@ fn a_role_that_is_taken_away_is_gone_when_the_change_returns() {
     scene.storm(ErrorKind::NotFound, || change(taken), || change(granted));
     assert_eq!(root.policy().unwrap().version(), 1 + 2 * ROUNDS);
     root.audit().verify().unwrap();
+    // In the order of the trail, too, nothing was changed by whoever had no role then.
+    let (mut is_granted, mut from, mut changes) = (false, 1, 0);
+    loop {
+        let entries = root.audit().entries(from, 1_000).unwrap();
+        for entry in &entries {
+            let is_bobs = entry.user.as_ref() == Some(&user("bob")) && entry.action != AuditAction::Attempt;
+            match &entry.key {
+                Some(version) if entry.action == AuditAction::SetPolicy => {
+                    is_granted = version.parse::<u64>().unwrap() % 2 == 1;
+                }
+                _ => assert!(is_granted || !is_bobs, "without a role: {entry:?}"),
+            }
+            changes += u64::from(is_bobs);
+        }
+        from += entries.len() as u64;
+        if entries.is_empty() {
+            break;
+        }
+    }
+    assert!(changes > ROUNDS);
 }
 
 #[test]

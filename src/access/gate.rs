@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use super::attenuation::Attenuation;
 use super::door::{Door, Part};
 use super::live::LivePolicy;
-use super::policy::Member;
+use super::policy::{Member, Policy};
 use super::refusal::Refusals;
 use super::standing::Standing;
 use super::state::TenantState;
@@ -379,6 +379,16 @@ impl<O> Proof<'_, O> {
     /// Who acts, as a policy sees it.
     pub(crate) fn member(&self) -> Member<'_> {
         self.gate().member()
+    }
+
+    /// The version of the policy by which the gate judges; 0 while it knows of none.
+    pub(crate) fn policy_version(&self) -> u64 {
+        self.gate().policy.version()
+    }
+
+    /// Takes a policy that the file has.
+    pub(crate) fn publish(&self, policy: Policy) {
+        self.gate().policy.publish(policy);
     }
 
     /// What the tenant has refused and not yet written down.

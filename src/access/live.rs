@@ -80,6 +80,14 @@ impl LivePolicy {
         }
     }
 
+    /// The version of the policy in force; 0 when there is none or it is not known.
+    pub(super) fn version(&self) -> u64 {
+        match &self.state.read().current {
+            Current::Known(Some(policy)) => policy.version(),
+            _ => 0,
+        }
+    }
+
     /// What the policy in force says of somebody, with its number; `None` while it is not known.
     pub(super) fn standing(&self, member: Member<'_>) -> Option<(u64, Arc<Standing>)> {
         let (epoch, policy) = self.current()?;
@@ -160,23 +168,23 @@ mod tests {
         (0..version).fold(Policy::new(), |now, n| Policy::successor((n > 0).then_some(&now), &now, member).unwrap())
     }
 
-    fn version(live: &LivePolicy) -> Option<u64> {
+    fn known(live: &LivePolicy) -> Option<u64> {
         live.current().map(|(_, policy)| policy.map_or(0, |policy| policy.version()))
     }
 
     #[test]
     fn a_policy_is_read_once_and_only_replaced_by_a_newer_one() {
         let live = LivePolicy::default();
-        assert_eq!((live.epoch(), version(&live)), (0, None));
+        assert_eq!((live.epoch(), known(&live)), (0, None));
         assert!(live.know(|| Err(Reason::Closed.into())).is_err());
         live.know(|| Ok(None)).unwrap();
-        assert_eq!(version(&live), Some(0));
+        assert_eq!(known(&live), Some(0));
         live.know(|| Err(Reason::Closed.into())).unwrap();
         let epoch = live.epoch();
         live.publish(policy(2));
         assert!(live.epoch() > epoch);
         live.publish(policy(1));
-        assert_eq!(version(&live), Some(2));
+        assert_eq!(known(&live), Some(2));
     }
 
     #[test]
@@ -185,12 +193,12 @@ mod tests {
         live.know(|| Ok(Some(policy(1)))).unwrap();
         let epoch = live.epoch();
         live.doubt(3);
-        assert_eq!((live.epoch(), version(&live)), (0, None));
+        assert_eq!((live.epoch(), known(&live)), (0, None));
         // Whoever committed before the doubtful change is late.
         live.publish(policy(2));
-        assert_eq!(version(&live), None);
+        assert_eq!(known(&live), None);
         live.know(|| Ok(Some(policy(2)))).unwrap();
-        assert_eq!(version(&live), Some(2));
+        assert_eq!(known(&live), Some(2));
         assert!(live.epoch() > epoch);
     }
 
@@ -202,7 +210,7 @@ mod tests {
             Ok(None)
         })
         .unwrap();
-        assert_eq!(version(&live), Some(1));
+        assert_eq!(known(&live), Some(1));
 
         live.doubt(2);
         let first = std::cell::Cell::new(true);
@@ -214,6 +222,6 @@ mod tests {
             Ok(Some(policy(3)))
         })
         .unwrap();
-        assert_eq!(version(&live), Some(3));
+        assert_eq!(known(&live), Some(3));
     }
 }

@@ -87,6 +87,7 @@ impl<'txn> Change<'txn> {
 
     /// Whoever waited for the turn may have been stopped meanwhile: the gate is asked again.
     pub(super) fn take_turn<O: Operation>(&mut self, proof: &Proof<'_, O>) -> Result<()> {
+        self.know_policy(proof)?;
         self.at = proof.turn()?;
         self.has_changed = false;
         Ok(())

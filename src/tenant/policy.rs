@@ -39,15 +39,12 @@ impl Tenant {
     /// As for [`Policy::successor`].
     pub(crate) fn set_policy(&self, proof: &Proof<'_, Admin>, policy: &Policy) -> Result<Policy> {
         self.change(proof, |change| {
-            let now = {
-                let table = change.writer.open_table(POLICY)?;
-                let row = table.get(CURRENT)?;
-                row.map(|row| Policy::from_record(row.value())).transpose()?
-            };
+            let now = change.policy()?;
             let successor = Policy::successor(now.as_ref(), policy, proof.member())?;
             let record = codec::encode(&successor)?;
             change.begin_step()?;
             change.writer.open_table(POLICY)?.insert(CURRENT, record.as_slice())?;
+            change.facts.policy_version = successor.version();
             let version = successor.version().to_string();
             change.record(tenant_entry(proof, change.at, AuditAction::SetPolicy, version))?;
             Ok(successor)
@@ -96,6 +93,25 @@ impl Tenant {
             // Twice is better than never.
             refusals.give_back(refused);
         }
+    }
+}
+
+impl Change<'_> {
+    /// Sees to it that the gate knows the policy that the file has. A change whose turn comes between the commit of a policy
+    /// and its publication would else be judged by the one before, though it comes after in the order of the trail.
+    pub(super) fn know_policy<O>(&mut self, proof: &Proof<'_, O>) -> Result<()> {
+        if proof.policy_version() < self.facts.policy_version
+            && let Some(policy) = self.policy()?
+        {
+            proof.publish(policy);
+        }
+        Ok(())
+    }
+
+    fn policy(&mut self) -> Result<Option<Policy>> {
+        let table = self.writer.open_table(POLICY)?;
+        let row = table.get(CURRENT)?;
+        row.map(|row| Policy::from_record(row.value())).transpose()
     }
 }
 
