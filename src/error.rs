@@ -156,6 +156,17 @@ pub enum Reason {
     RootKeyWrong,
     /// The root key's source is absent, malformed, or readable by others.
     RootKeySource(&'static str),
+    /// The provider of the root key failed.
+    RootKeyProvider(&'static str),
+    /// A key is being rotated or retired by somebody else.
+    RotationUnderWay,
+    /// The version of the engine key cannot be retired: it is the newest one, or key files still need it.
+    EngineKeyInUse {
+        /// The version.
+        version: u32,
+        /// Key files that need it, or that cannot be read, so that nobody knows.
+        key_files: u64,
+    },
     /// A key file is missing.
     KeyFileMissing(&'static str),
     /// A key file is not the one that was written for this place.
@@ -210,6 +221,8 @@ impl Error {
             | Reason::IdempotencyKeyReused
             | Reason::FeedGone
             | Reason::Aborted
+            | Reason::RotationUnderWay
+            | Reason::EngineKeyInUse { .. }
             | Reason::Version { .. } => ErrorKind::Conflict,
             Reason::EmbedderUnavailable | Reason::Busy | Reason::NoRoom => ErrorKind::RetryLater,
             Reason::TenantSuspended
@@ -227,7 +240,10 @@ impl Error {
             | Reason::DamagedRecord(_)
             | Reason::ForeignFile(_)
             | Reason::KeyFileRefused(_) => ErrorKind::Damaged,
-            Reason::RootKeyWrong | Reason::RootKeySource(_) | Reason::KeyFileMissing(_) => ErrorKind::KeyUnavailable,
+            Reason::RootKeyWrong
+            | Reason::RootKeySource(_)
+            | Reason::RootKeyProvider(_)
+            | Reason::KeyFileMissing(_) => ErrorKind::KeyUnavailable,
             Reason::FormatVersion { .. } => ErrorKind::Incompatible,
         }
     }
@@ -348,6 +364,11 @@ impl fmt::Display for Error {
             Reason::ForeignFile(why) => write!(f, "a file is not ours: {why}"),
             Reason::RootKeyWrong => f.write_str("the root key does not open this engine"),
             Reason::RootKeySource(why) => write!(f, "the root key cannot be read: {why}"),
+            Reason::RootKeyProvider(why) => write!(f, "the provider of the root key failed: {why}"),
+            Reason::RotationUnderWay => f.write_str("a key is being rotated or retired already"),
+            Reason::EngineKeyInUse { version, key_files } => {
+                write!(f, "version {version} of the engine key is the newest, or needed by {key_files} key files")
+            }
             Reason::KeyFileMissing(what) => write!(f, "the {what} is missing"),
             Reason::KeyFileRefused(what) => write!(f, "the {what} is not the one written for this place"),
             Reason::Randomness => f.write_str("the operating system gave no randomness"),

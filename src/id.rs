@@ -219,6 +219,13 @@ impl Incarnation {
         random_bytes().map(Self)
     }
 
+    /// The inverse of its printed form, of which there is one: 32 lower-case hexadecimal digits.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let value = u128::from_str_radix(text, 16).ok()?;
+        let parsed = Self(value.to_be_bytes());
+        (parsed.to_string() == text).then_some(parsed)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

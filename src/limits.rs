@@ -55,6 +55,26 @@ pub const RECALL_NAMESPACES_MAX: usize = 64;
 pub const QUESTION_BYTES_MAX: usize = 64 << 10;
 /// Largest and smallest breadth of a search (`ef_search`) that a recall may ask for.
 pub const EF_SEARCH_MAX: u32 = 10_000;
+/// Bytes of a stored index in one row of the file. A value of 64 KiB would occupy twice as much.
+pub(crate) const SEGMENT_CHUNK_BYTES: usize = 65_000;
+/// Bytes of a stored index that one transaction writes at most: others wait no longer than that takes.
+pub(crate) const SEGMENT_BATCH_BYTES: usize = 4 << 20;
+/// A larger index is not stored, and is built anew when it is needed.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// Fewer vectors are read from the file as fast as a stored index would be.
+pub(crate) const SEGMENT_ROWS_MIN: usize = 1_024;
+/// Metadata fields that are kept beside an index for filters; a filter of more reads records.
+pub(crate) const COLUMNS_MAX: usize = 16;
+/// A longer text is not kept beside an index: it is looked at in its record.
+pub(crate) const COLUMN_TEXT_BYTES_MAX: usize = 64;
+/// Largest number of candidates that are weighed when a graph is built (`ef_construction`).
+pub const EF_CONSTRUCTION_MAX: u32 = 1_000;
+/// Fewest and most links of a node of a graph (`M`).
+pub const GRAPH_LINKS_MIN: u32 = 4;
+/// See [`GRAPH_LINKS_MIN`].
+pub const GRAPH_LINKS_MAX: u32 = 64;
+/// Fewest vectors for which a graph may be asked for.
+pub const GRAPH_ROWS_MIN: u32 = 256;
 /// Changes of one tenant that wait for their turn at most, in number and in bytes; more are told to come again.
 pub const WAITING_CHANGES_MAX: usize = 1_024;
 /// See [`WAITING_CHANGES_MAX`].
@@ -72,6 +92,10 @@ pub const IDEMPOTENCY_KEYS_MAX: u32 = 65_536;
 /// A change stays in its namespace's feed until this many changes of the tenant have followed and its namespace
 /// changes again.
 pub const FEED_CHANGES_KEPT: u64 = 65_536;
+/// Memories that one step of a re-embedding takes at most, and about how many bytes of them.
+pub(crate) const REEMBED_ROWS_MAX: usize = 100;
+/// See [`REEMBED_ROWS_MAX`].
+pub(crate) const REEMBED_BYTES_MAX: usize = 1 << 20;
 /// Most changes that one page of a feed returns.
 pub const FEED_PAGE_MAX: usize = 1_000;
 /// Expired or ownerless memories that every write clears away beside its own work.
@@ -189,6 +213,30 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 pub const CLOCK_LEASE_MICROS: u64 = 60 * 1_000_000;
 /// Largest key file accepted, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 4_096;
+/// Shortest and longest passphrase, in bytes.
+pub const PASSPHRASE_BYTES_MIN: usize = 12;
+/// See [`PASSPHRASE_BYTES_MIN`].
+pub const PASSPHRASE_BYTES_MAX: usize = 1_024;
+/// What Argon2id makes of a passphrase: memory in KiB, passes and lanes of today, and the most that a file may ask for.
+pub const ARGON2_MEMORY_KIB: u32 = 64 << 10;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES: u32 = 3;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES_MAX: u32 = 16;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES: u32 = 4;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES_MAX: u32 = 16;
+/// Longest name of a provider of root keys, in bytes.
+pub const PROVIDER_NAME_BYTES_MAX: usize = 255;
+/// Longest wrapping that a provider of root keys may give, in bytes.
+pub const PROVIDER_WRAPPED_BYTES_MAX: usize = 2_048;
+/// Most root keys that an engine is opened with.
+pub const ROOT_KEYS_MAX: usize = 8;
+/// Most versions of the engine key that are read side by side; a rotation makes a further one only when there is one.
+pub const ENGINE_KEYS_MAX: usize = 16;
 
 const _: () = assert!(
     TEXT_BYTES_MAX + CONTENT_BYTES_MAX + METADATA_FIELDS_MAX * (METADATA_NAME_BYTES_MAX + METADATA_TEXT_BYTES_MAX)

@@ -147,7 +147,7 @@ fn both_are_named_wherever_something_is_done() {
     let trail = scene.world.operator().audit(1, 100).unwrap();
     let said = trail.iter().find(|entry| entry.action == OperatorAction::Impersonate).unwrap();
     assert_eq!((said.operator.as_deref(), said.user.as_ref()), (Some("ops"), Some(&user("alice"))));
-    assert_eq!((said.reason.as_deref(), &said.tenant), (Some("ticket 4711"), &scene.acme));
+    assert_eq!((said.reason.as_deref(), said.tenant.as_ref()), (Some("ticket 4711"), Some(&scene.acme)));
     scene.world.operator().verify_audit().unwrap();
 }
 

@@ -9,6 +9,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
     Attenuation, Audit, AuditAction, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory,
-    NamespaceSettings, NamespaceUpdate, Patch, Principal, Recall, Result, Scopes, Selection, TenantHandle, TenantId,
-    TenantSpec, TestClock, Timestamp, Transaction, VerifiedIdentity, recall_across,
+    MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Principal, Recall, Reembedding, Result, Scopes, Selection,
+    TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, VerifiedIdentity, recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -45,6 +46,19 @@ type Fingerprint = String;
 
 fn print(answer: Result<impl Debug>) -> Result<Fingerprint> {
     answer.map(|value| format!("{value:?}"))
+}
+
+/// Vectors of another model.
+fn embed(memories: &[MemoryRecord]) -> Result<Vec<Option<Vec<f32>>>> {
+    Ok(vec![Some(vec![0.5; 4]); memories.len()])
+}
+
+/// There is none: whoever comes so far is told.
+fn by_embedder(notes: &Memories) -> Result<String> {
+    match notes.reembedding("another")?.step_by_embedder() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(error.to_string()),
+        other => other.map(|progress| format!("{progress:?}")),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +206,8 @@ fn table() -> Vec<Row> {
                                                                       [Says("3"),           Says("4"),           Says("3"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
         read("Memories::check", |h| print(h.shared.check(Scopes::READ)),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
+        read("TenantHandle::index_status", |h| print(h.tenant.index_status()),
+                                                                      [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
                                                                       [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
         audit("TenantHandle::stats", |h| print(h.tenant.stats().map(|stats| stats.waiting_changes)),
@@ -242,6 +258,18 @@ fn table() -> Vec<Row> {
                                                                       [Says("3"),           Says("4"),           Says("3"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::rename", Scopes::WRITE, |h| print(h.private.rename("renamed").map(|notes| notes.count(&Selection::all()).unwrap())),
                                                                       [Says("3"),           Says("3"),           Says("2"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::reembedding", Scopes::ADMIN, |h| print(h.shared.reembedding("another").map(drop)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Memories::reembedding", Scopes::WRITE, |h| print(h.private.reembedding("another").map(drop)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::step", Scopes::ADMIN, |h| print(h.shared.reembedding("another").and_then(|job| job.step(embed))),
+                                                                      [Says("finished: true"), Says("finished: true"), Says("finished: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::run", Scopes::WRITE, |h| print(h.private.reembedding("another").and_then(|job| job.run(embed, |_| ControlFlow::Continue(())))),
+                                                                      [Says("finished: true"), Says("finished: true"), Says("finished: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::cancel", Scopes::ADMIN, |h| print(h.shared.reembedding("another").and_then(Reembedding::cancel)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("Reembedding::step_by_embedder", Scopes::ADMIN, |h| print(by_embedder(&h.shared)),
+                                                                      [Says("no embedder"), Says("no embedder"), Says("no embedder"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete_namespace", Scopes::ADMIN, |h| print(h.shared.delete_namespace()),
                                                                       [Says("count: 3"),    Says("count: 4"),    Says("count: 3"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
         change("Memories::delete_namespace", Scopes::DELETE, |h| print(h.private.delete_namespace()),

@@ -11,9 +11,10 @@ const LAYERS: [&str; 10] =
     ["crypto", "store", "catalog", "identity", "access", "index", "tenant", "engine", "handle", "testing"];
 
 /// Crates that only some layers may name.
-const CONFINED: [(&str, &[&str]); 4] = [
+const CONFINED: [(&str, &[&str]); 5] = [
     ("redb", &["store", "catalog", "tenant"]),
     ("aes_gcm", &["crypto"]),
+    ("argon2", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("ring", &["crypto", "identity"]),
 ];

@@ -349,7 +349,8 @@ fn operators_are_audited() {
     let (a, b) = ("ann@example.org", "ben@example.org");
     use OperatorAction::{Provision, Purge, Purged, Resume, Suspend};
     assert_eq!(who, [(a, Provision), (b, Suspend), (b, Resume), (a, Purge), (a, Purged)]);
-    assert!(entries.iter().all(|entry| entry.tenant == id("acme") && entry.incarnation == incarnation));
+    let acme = (Some(id("acme")), Some(incarnation));
+    assert!(entries.iter().all(|entry| (entry.tenant.clone(), entry.incarnation) == acme));
     assert!(entries.is_sorted_by_key(|entry| entry.at));
     assert!(entries[1].at >= START.after(Duration::from_secs(5)));
     assert_eq!(ann.verify_audit().unwrap().entries, 5);
@@ -378,6 +379,11 @@ fn an_operator_expires() {
         operator.purge(&id("absent")),
         operator.tombstone(incarnation).map(|_| ()),
         operator.audit(1, 10).map(|_| ()),
+        operator.rotate_root_key(&support::world::root_key()),
+        operator.rotate_engine_key(&support::world::root_key(), |_| std::ops::ControlFlow::Continue(())).map(|_| ()),
+        operator.engine_keys().map(|_| ()),
+        operator.retire_engine_key(1),
+        operator.retire_engine_key(9),
         operator.verify_audit().map(|_| ()),
         scene.world.engine.operator(&kept).map(|_| ()),
     ] {

@@ -544,6 +544,10 @@ fn a_namespace_is_not_renamed_past_its_rules() {
     renamed.update(&NamespaceUpdate::new().description(Some("ours".into()))).unwrap();
     let told: Vec<_> = bob.namespaces().unwrap().into_iter().map(|info| info.namespace.to_string()).collect();
     assert_eq!(told, ["team.blue"]);
+    let status = bob.index_status().unwrap();
+    assert_eq!(status.iter().map(|index| index.namespace.as_str()).collect::<Vec<_>>(), ["team.blue"]);
+    assert!(is_refused(bob.memories("plans").unwrap().reembedding("model")));
+    assert!(is_refused(bob.memories("team.closed").unwrap().reembedding("model")));
 }
 
 #[test]

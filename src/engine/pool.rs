@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::keeper::Keeper;
+use super::merger::Merger;
 use super::slot::{Lease, Slot, Unopened};
 use super::stats::EngineStats;
 use crate::access::live::LivePolicy;
@@ -17,8 +18,10 @@ use crate::access::state::TenantState;
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
+use crate::index::settings::IndexSettings;
 use crate::limits::{ROOM_WAIT_MAX, TENANT_BYTES_MIN};
 use crate::meter::{Activity, Meters};
+use crate::tenant::merge::MergeRequest;
 use crate::tenant::open::{Room, Tenant};
 
 /// How much may be open at a time.
@@ -60,6 +63,7 @@ pub(crate) struct Pool {
     /// Memory of all open tenants, by their last count.
     bytes: AtomicU64,
     keeper: Keeper,
+    merger: Merger,
     pub(crate) activity: Arc<Activity>,
     opens: AtomicU64,
     evictions: AtomicU64,
@@ -84,12 +88,13 @@ const OPENING_BYTES: u64 = 2 * TENANT_BYTES_MIN;
 const PRUNE_MIN: usize = 256;
 
 impl Pool {
-    pub(crate) fn new(limits: PoolLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: PoolLimits, index: IndexSettings) -> Arc<Self> {
         Arc::new(Self {
             limits,
             slots: Mutex::new(Slots { prune_at: PRUNE_MIN, ..Slots::default() }),
             bytes: AtomicU64::new(0),
             keeper: Keeper::default(),
+            merger: Merger::new(index),
             activity: Arc::default(),
             opens: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
@@ -298,6 +303,7 @@ impl Pool {
     /// Stops the handles of all tenants for good and gives the slots, of which the files are still open.
     pub(crate) fn stop_all(&self) -> Vec<Arc<TenantSlot>> {
         self.keeper.stop();
+        self.merger.stop();
         let mut slots = self.slots.lock();
         slots.open.clear();
         let slots: Vec<_> = slots.known.drain().map(|(_, slot)| slot).collect();
@@ -349,6 +355,16 @@ impl TenantSlot {
             _ => 0,
         };
         (idle + 1.0) / (1.0 + f64::from(cost))
+    }
+
+    /// Does a piece of work of the engine's own, if the file is open.
+    pub(super) fn with_open<R>(&self, work: impl FnOnce(&Tenant) -> R) -> Option<R> {
+        let Ok(Some(lease)) = self.file.open_lease() else { return None };
+        lease.get().map(work)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.file.open_lease(), Ok(Some(_)))
     }
 
     fn closed(&self, tenant: &Tenant) -> Result<()> {
@@ -428,6 +444,12 @@ impl Room for PoolRoom {
     fn count(&self, bytes: u64) {
         if let (Some(pool), Some(slot)) = (self.pool.upgrade(), self.slot.upgrade()) {
             pool.count(&slot, bytes);
+        }
+    }
+
+    fn merge(&self, request: MergeRequest) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.merger.ask(self.slot.clone(), request);
         }
     }
 }

@@ -9,5 +9,6 @@ pub(crate) mod namespace;
 pub(crate) mod policy;
 pub(crate) mod reads;
 pub(crate) mod recall;
+pub(crate) mod reembed;
 pub(crate) mod tenant;
 pub(crate) mod transaction;

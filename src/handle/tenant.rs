@@ -17,6 +17,7 @@ use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
 use crate::index::embedder::Embedders;
+use crate::tenant::index_status::IndexStatus;
 use crate::tenant::namespace::NamespaceInfo;
 use crate::tenant::once::Once;
 use crate::tenant::open::{Tenant, TenantStats};
@@ -347,6 +348,33 @@ impl TenantHandle {
     /// `NotFound` without the scope; the gate's errors.
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
         self.0.run_at::<Read, _>(self.0.somewhere(), |tenant, proof| tenant.namespaces(proof))
+    }
+
+    /// How the namespaces of [`TenantHandle::namespaces`] are searched. Needs the scope `read`.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// # let tenant = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?)?;
+    /// let notes = tenant.memories("notes")?;
+    /// notes.put(Memory::new("k").vector(vec![1.0, 0.0]))?;
+    /// assert_eq!(tenant.index_status()?[0].tier, IndexTier::Unloaded);
+    ///
+    /// notes.recall(Recall::vector(&[0.0, 1.0]))?;
+    /// let status = &tenant.index_status()?[0];
+    /// assert_eq!((status.tier, status.vectors, status.building), (IndexTier::Flat, 1, None));
+    ///
+    /// let nobody = engine.tenant(&authority.attest(Attestation::new("acme", "eve")?)?)?;
+    /// assert_eq!(nobody.index_status().unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` without the scope; the gate's errors.
+    pub fn index_status(&self) -> Result<Vec<IndexStatus>> {
+        self.0.run_at::<Read, _>(self.0.somewhere(), |tenant, proof| tenant.index_status(proof))
     }
 
     /// What the tenant holds, private namespaces included. Needs the scope `admin`: to others the figures would tell

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::limits::EF_SEARCH_MAX;
 
-/// How hard a recall tries where an index answers approximately. An index that is exact anyway, as every one of this
-/// release is, gives the same answer under each.
+/// How hard a recall tries where an index answers approximately. Namespaces of fewer than 20,000 vectors
+/// ([`IndexSettings::graph_from`](crate::IndexSettings::graph_from)) are searched exactly anyway and give the same answer under each.
 ///
 /// ```
 /// use watertight::{Effort, Recall};
@@ -16,7 +16,8 @@ use crate::limits::EF_SEARCH_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Effort {
-    /// What finds 99 of 100 nearest neighbours on ordinary data.
+    /// What finds 99 of 100 nearest neighbours on ordinary data, by the engine's
+    /// [`ef_search`](crate::IndexSettings::ef_search).
     #[default]
     Balanced,
     /// Keeps this many candidates on the way (`ef_search`), 1 to 10,000.

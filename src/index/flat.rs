@@ -4,24 +4,27 @@ use std::collections::HashMap;
 
 use super::codes::Codes;
 use super::metric::Metric;
-use super::nearest::{Candidate, Nearest};
-use super::vector::Vector;
+use super::nearest::Candidate;
+use super::originals::{Originals, Rerank};
+use super::search::{Among, Reader, Scratch, Search};
+use crate::error::Result;
 use crate::id::RowId;
 
 /// Below so many rows a scan of the originals is as fast as codes with what surrounds them.
-const CODED_FROM: usize = 256;
+pub(crate) const CODED_FROM: usize = 256;
 
 /// Vectors of one namespace, all of one dimension and ready for one metric.
 #[derive(Debug)]
 pub(crate) struct Flat {
     metric: Metric,
     dimensions: usize,
-    originals: Vec<f32>,
+    originals: Originals,
     codes: Option<Codes>,
     /// Vectors put since the codes were made, and how many make new ones: their centre moves with the content.
     puts: usize,
     puts_max: usize,
     rows: Vec<RowId>,
+    tags: Vec<u32>,
     places: HashMap<RowId, usize>,
 }
 
@@ -31,31 +34,75 @@ impl Flat {
         Self {
             metric,
             dimensions,
-            originals: Vec::new(),
+            originals: Originals::Resident(Vec::new()),
             codes: None,
             puts: 0,
             puts_max: 0,
             rows: Vec::new(),
+            tags: Vec::new(),
             places: HashMap::new(),
         }
+    }
+
+    /// Vectors whose codes are known, as [`Flat::parts`] gave them. Their originals stay in the file.
+    pub(crate) fn from_parts(metric: Metric, dimensions: u32, rows: Vec<RowId>, codes: Codes) -> Self {
+        let places = rows.iter().copied().zip(0..).collect();
+        Self {
+            originals: Originals::Stored,
+            codes: Some(codes),
+            puts_max: rows.len(),
+            tags: vec![0; rows.len()],
+            rows,
+            places,
+            ..Self::new(metric, dimensions)
+        }
+    }
+
+    /// What is stored of it. Few rows have no codes.
+    pub(crate) fn parts(&self) -> Option<(&[RowId], &Codes)> {
+        Some((&self.rows, self.codes.as_ref()?))
+    }
+
+    /// The codes of all vectors and the rest of what a graph is made from.
+    pub(super) fn into_parts(self) -> (Vec<RowId>, Option<Codes>, Originals) {
+        (self.rows, self.codes, self.originals)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
+    pub(super) fn rows(&self) -> &[RowId] {
+        &self.rows
+    }
+
+    pub(super) fn contains(&self, row: RowId) -> bool {
+        self.places.contains_key(&row)
+    }
+
+    pub(super) fn has_originals(&self) -> bool {
+        matches!(self.originals, Originals::Resident(_))
+    }
+
+    /// Whether codes are no longer around the middle of what is there, which only makes them slower.
+    pub(super) fn is_off_centre(&self) -> bool {
+        self.puts > self.puts_max && self.codes.is_some()
+    }
+
     /// Memory that it takes, about: a place in the map is key, value and a byte, in a table that is at most seven
     /// eighths full.
     pub(crate) fn bytes(&self) -> u64 {
-        let (originals, rows) = (self.originals.capacity() * 4, self.rows.capacity() * 8);
+        let rows = self.rows.capacity() * 8 + self.tags.capacity() * 4;
         let codes = self.codes.as_ref().map_or(0, Codes::bytes);
-        (originals + codes + rows + self.places.capacity() * 20) as u64
+        (self.originals.bytes() + codes + rows + self.places.capacity() * 20) as u64
     }
 
-    /// What so many rows take at most: an eighth of the arrays may be empty, and half of the map.
-    pub(crate) fn bytes_for(rows: u64, dimensions: u32) -> u64 {
-        let coded = if rows < CODED_FROM as u64 { 0 } else { u64::from(dimensions) + Codes::BYTES_OF_ROW };
-        let row = u64::from(dimensions) * 4 + coded + 8;
+    /// What so many rows take at most, originals included or not: an eighth of the arrays may be empty, and half of
+    /// the map.
+    pub(crate) fn bytes_for(rows: u64, dimensions: u32, originals: bool) -> u64 {
+        let is_coded = rows >= CODED_FROM as u64;
+        let coded = if is_coded { u64::from(dimensions) + Codes::BYTES_OF_ROW } else { 0 };
+        let row = if originals || !is_coded { u64::from(dimensions) * 4 } else { 0 } + coded + 12;
         rows.saturating_add(4).saturating_mul(row + row / 8 + 46)
     }
 
@@ -66,41 +113,55 @@ impl Flat {
 
     /// Codes what was put, and gives back memory that was taken in advance.
     pub(crate) fn loaded(&mut self) {
-        self.originals.shrink_to_fit();
+        if let Originals::Resident(originals) = &mut self.originals {
+            originals.shrink_to_fit();
+        }
         self.rows.shrink_to_fit();
+        self.tags.shrink_to_fit();
         self.places.shrink_to_fit();
-        self.puts_max = 0;
+        (self.puts, self.puts_max) = (0, if self.codes.is_some() { self.rows.len() } else { 0 });
         if self.rows.len() >= CODED_FROM {
             self.code();
         }
     }
 
     /// Adds a row or replaces its vector. The caller has checked the dimension.
-    pub(crate) fn put(&mut self, row: RowId, vector: &Vector) {
-        debug_assert_eq!(vector.components().len(), self.dimensions);
+    pub(crate) fn put(&mut self, row: RowId, tag: u32, vector: &[f32]) {
+        debug_assert_eq!(vector.len(), self.dimensions);
         if let Some(place) = self.places.get(&row) {
             let start = place * self.dimensions;
-            if let Some(original) = self.originals.get_mut(start..start + self.dimensions) {
-                original.copy_from_slice(vector.components());
+            if let Originals::Resident(originals) = &mut self.originals
+                && let Some(original) = originals.get_mut(start..start + self.dimensions)
+            {
+                original.copy_from_slice(vector);
             }
             if let Some(codes) = &mut self.codes {
-                codes.set(*place, vector.components());
+                codes.set(*place, vector);
+            }
+            if let Some(slot) = self.tags.get_mut(*place) {
+                *slot = tag;
             }
         } else {
             // By an eighth: doubling would leave half of a large index empty.
             if self.rows.len() == self.rows.capacity() {
                 let more = (self.rows.len() / 8).max(4);
                 self.rows.reserve_exact(more);
-                self.originals.reserve_exact(more * self.dimensions);
+                self.tags.reserve_exact(more);
+                if let Originals::Resident(originals) = &mut self.originals {
+                    originals.reserve_exact(more * self.dimensions);
+                }
                 if let Some(codes) = &mut self.codes {
                     codes.reserve(more);
                 }
             }
             self.places.insert(row, self.rows.len());
             self.rows.push(row);
-            self.originals.extend_from_slice(vector.components());
+            self.tags.push(tag);
+            if let Originals::Resident(originals) = &mut self.originals {
+                originals.extend_from_slice(vector);
+            }
             if let Some(codes) = &mut self.codes {
-                codes.push(vector.components());
+                codes.push(vector);
             }
         }
         self.puts += 1;
@@ -109,10 +170,12 @@ impl Flat {
         }
     }
 
+    /// Without the originals the codes stay as they are: around whatever centre, their bounds hold.
     fn code(&mut self) {
+        let Originals::Resident(originals) = &self.originals else { return };
         // The old ones first: there is not always room for both.
         self.codes = None;
-        let mut codes = Codes::new(self.metric, self.dimensions, &self.originals);
+        let mut codes = Codes::new(self.metric, self.dimensions, originals);
         // As much as the other arrays have, so that all of them grow together.
         codes.reserve(self.rows.capacity() - self.rows.len());
         self.codes = Some(codes);
@@ -123,73 +186,108 @@ impl Flat {
     pub(crate) fn remove(&mut self, row: RowId) {
         let Some(place) = self.places.remove(&row) else { return };
         let last = self.rows.len().saturating_sub(1);
-        if place != last {
-            self.originals.copy_within(last * self.dimensions.., place * self.dimensions);
+        if let Originals::Resident(originals) = &mut self.originals {
+            if place != last {
+                originals.copy_within(last * self.dimensions.., place * self.dimensions);
+            }
+            originals.truncate(last * self.dimensions);
         }
-        self.originals.truncate(last * self.dimensions);
         self.rows.swap_remove(place);
+        self.tags.swap_remove(place);
         if let Some(moved) = self.rows.get(place) {
             self.places.insert(*moved, place);
         }
-        if self.rows.len() < CODED_FROM / 2 {
+        if self.rows.len() < CODED_FROM / 2 && self.has_originals() {
             (self.codes, self.puts_max) = (None, 0);
         } else if let Some(codes) = &mut self.codes {
             codes.swap_remove(place);
         }
     }
 
-    /// The `top` nearest rows of at least this score, nearest first, ties by row: as if every score had been computed.
-    pub(crate) fn search(&self, query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
-        self.search_counted(query, top, minimum).0
+    /// Tags every row anew.
+    pub(super) fn retag(&mut self, tag: impl Fn(RowId) -> u32) {
+        self.tags.iter_mut().zip(&self.rows).for_each(|(slot, row)| *slot = tag(*row));
     }
 
-    /// As `search`, with how many originals were read for it.
-    pub(crate) fn search_counted(&self, query: &Vector, top: usize, minimum: f32) -> (Vec<Candidate>, usize) {
-        let mut nearest = Nearest::new(top.min(self.rows.len()));
-        let mut add = |row: &RowId, original| {
-            let score = self.metric.score(query, original);
-            if score >= minimum {
-                nearest.add(Candidate { row: *row, score });
+    /// Adds the nearest rows to those that the scratch has already: as if every score had been computed. Gives how
+    /// many originals were read for it.
+    pub(super) fn search(&self, search: &Search<'_>, scratch: &mut Scratch, reader: &mut Reader<'_>) -> Result<usize> {
+        let Scratch { question, sieve, places, original, nearest, .. } = scratch;
+        let some = match search.among {
+            Among::All => None,
+            Among::Rows(rows) => {
+                places.clear();
+                let found = rows.iter().filter_map(|row| self.places.get(row));
+                places.extend(found.filter_map(|place| u32::try_from(*place).ok()));
+                Some(&*places)
             }
-            nearest.bar()
+            Among::Tags(wanted) => {
+                places.clear();
+                places.extend((0..).zip(&self.tags).filter(|(_, tag)| wanted.contains(**tag)).map(|(place, _)| place));
+                Some(&*places)
+            }
         };
-        let mut read = 0;
-        match &self.codes {
-            _ if top == 0 => {}
-            None => {
-                read = self.rows.len();
-                for (row, original) in self.rows.iter().zip(self.originals.chunks_exact(self.dimensions)) {
-                    add(row, original);
-                }
-            }
-            Some(codes) => {
-                let question = codes.ask(query.components());
-                let mut bar = f32::NEG_INFINITY;
-                for candidate in codes.candidates(&question, top.min(self.rows.len()), minimum) {
-                    // Neither this one nor any after it reaches the worst that is kept already.
-                    if candidate.bound < bar {
-                        break;
-                    }
-                    let start = candidate.place * self.dimensions;
-                    let original = self.originals.get(start..start + self.dimensions);
-                    let Some((row, original)) = self.rows.get(candidate.place).zip(original) else { continue };
-                    read += 1;
-                    bar = add(row, original).map_or(bar, |score| question.reach(score));
-                }
-            }
+        let top = search.top.min(some.map_or(self.rows.len(), Vec::len));
+        if top == 0 {
+            return Ok(0);
         }
-        (nearest.into_sorted(), read)
+        let Some(codes) = &self.codes else {
+            let Originals::Resident(originals) = &self.originals else { return Ok(0) };
+            let mut add = |place: usize, vector: &[f32]| {
+                let score = self.metric.score(search.query, vector);
+                if let Some(row) = self.rows.get(place).filter(|_| score >= search.minimum) {
+                    nearest.add(Candidate { row: *row, score });
+                }
+            };
+            match some {
+                None => {
+                    originals.chunks_exact(self.dimensions).enumerate().for_each(|(place, vector)| add(place, vector));
+                }
+                Some(places) => {
+                    for place in places.iter().map(|place| *place as usize) {
+                        let start = place * self.dimensions;
+                        if let Some(vector) = originals.get(start..start + self.dimensions) {
+                            add(place, vector);
+                        }
+                    }
+                }
+            }
+            return Ok(some.map_or(self.rows.len(), Vec::len));
+        };
+        codes.ask(search.query.components(), question);
+        // What another part of the space has found already sets the bar.
+        let minimum = nearest.bar().map_or(search.minimum, |bar| bar.max(search.minimum));
+        let candidates = match some {
+            None => codes.candidates(question, top, minimum, sieve),
+            Some(places) => codes.candidates_at(question, places, top, minimum, sieve),
+        };
+        let rerank = Rerank { metric: self.metric, rows: &self.rows, originals: &self.originals };
+        rerank.run(search, question, candidates, original, reader, nearest)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::codes::Bounded;
-    use crate::index::vector::GivenVector;
+    use crate::index::codes::Question;
+    use crate::index::effort::Effort;
+    use crate::index::search::ScratchPool;
+    use crate::index::sieve::{Bounded, Sieve};
+    use crate::index::vector::{GivenVector, Vector};
 
     fn vector(angle: f32) -> Vector {
         GivenVector::new(&[angle.cos(), angle.sin()]).unwrap().ready(Metric::Cosine).unwrap()
+    }
+
+    fn search_counted(flat: &Flat, query: &Vector, top: usize, minimum: f32) -> (Vec<Candidate>, usize) {
+        let search = Search { query, top, minimum, effort: Effort::Balanced, among: Among::All };
+        let (mut answer, pool) = (Vec::new(), ScratchPool::default());
+        let read = pool.with(&search, &mut answer, |scratch| flat.search(&search, scratch, &mut |_, _| Ok(())));
+        (answer, read.unwrap())
+    }
+
+    fn search(flat: &Flat, query: &Vector, top: usize, minimum: f32) -> Vec<Candidate> {
+        search_counted(flat, query, top, minimum).0
     }
 
     fn rows(found: &[Candidate]) -> Vec<u64> {
@@ -300,7 +398,7 @@ mod tests {
                     });
                     let vectors: Vec<(RowId, Vector)> = vectors.collect();
                     let mut flat = Flat::new(metric, u32::try_from(dimensions).unwrap());
-                    vectors.iter().for_each(|(row, vector)| flat.put(*row, vector));
+                    vectors.iter().for_each(|(row, vector)| flat.put(*row, 0, vector.components()));
                     assert!(flat.codes.is_some() || vectors.len() < CODED_FROM);
                     flat.code();
                     for n in 0..questions {
@@ -313,21 +411,22 @@ mod tests {
                         };
                         let Ok(query) = ready(&query) else { continue };
                         let codes = flat.codes.as_ref().unwrap();
-                        let question = codes.ask(query.components());
-                        let bounds = codes.candidates(&question, count, f32::NEG_INFINITY);
+                        let (mut question, mut sieve) = (Question::default(), Sieve::default());
+                        codes.ask(query.components(), &mut question);
+                        let bounds = codes.candidates(&question, count, f32::NEG_INFINITY, &mut sieve);
                         assert_eq!(bounds.len(), vectors.len());
                         for Bounded { bound, place } in bounds {
-                            let reach = question.reach(metric.score(&query, vectors[place].1.components()));
-                            assert!(bound >= reach, "{name}, {metric:?}, {dimensions} dimensions: {bound}, {reach}");
+                            let reach = question.reach(metric.score(&query, vectors[*place as usize].1.components()));
+                            assert!(*bound >= reach, "{name}, {metric:?}, {dimensions} dimensions: {bound}, {reach}");
                         }
                         for top in [1, 10, 100, count] {
                             let what = format!("{name}, {metric:?}, {dimensions} dimensions, top {top}");
                             let expected = naive(metric, &vectors, &query, top, f32::NEG_INFINITY);
-                            assert_eq!(flat.search(&query, top, f32::NEG_INFINITY), expected, "{what}");
+                            assert_eq!(search(&flat, &query, top, f32::NEG_INFINITY), expected, "{what}");
                             // A minimum that one of them meets exactly.
                             let minimum = expected[expected.len() / 2].score;
                             let expected = naive(metric, &vectors, &query, top, minimum);
-                            assert_eq!(flat.search(&query, top, minimum), expected, "{what}, at least {minimum}");
+                            assert_eq!(search(&flat, &query, top, minimum), expected, "{what}, at least {minimum}");
                         }
                     }
                 }
@@ -348,8 +447,8 @@ mod tests {
                     vector[5] += if metric == Metric::Cosine { 0.0 } else { shift };
                     ready(vector, metric)
                 };
-                (0..2_000).for_each(|row| flat.put(RowId(row), &shifted(&mut noise)));
-                let read: usize = (0..50).map(|_| flat.search_counted(&shifted(&mut noise), 10, -1e9).1).sum();
+                (0..2_000).for_each(|row| flat.put(RowId(row), 0, shifted(&mut noise).components()));
+                let read: usize = (0..50).map(|_| search_counted(&flat, &shifted(&mut noise), 10, -1e9).1).sum();
                 assert!(read / 50 <= most, "{metric:?}, {shift}: {}", read / 50);
             }
         }
@@ -362,9 +461,9 @@ mod tests {
             let mut flat = Flat::new(Metric::Dot, dimensions);
             for row in 0..count {
                 let vector = noise.vector(dimensions as usize);
-                flat.put(RowId(row), &GivenVector::new(&vector).unwrap().ready(Metric::Dot).unwrap());
+                flat.put(RowId(row), 0, GivenVector::new(&vector).unwrap().ready(Metric::Dot).unwrap().components());
             }
-            let foretold = Flat::bytes_for(count, dimensions);
+            let foretold = Flat::bytes_for(count, dimensions, true);
             assert!(flat.bytes() <= foretold, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
             flat.loaded();
             assert!(flat.bytes() > foretold / 2, "{dimensions} x {count}: {}, {foretold}", flat.bytes());
@@ -378,17 +477,17 @@ mod tests {
             let (mut loaded, mut grown) = (Flat::loading(Metric::Cosine, 2), Flat::new(Metric::Cosine, 2));
             for row in 0..count {
                 let (row, vector) = (RowId(row as u64), vector(row as f32));
-                loaded.put(row, &vector);
-                grown.put(row, &vector);
+                loaded.put(row, 0, vector.components());
+                grown.put(row, 0, vector.components());
                 assert!(loaded.codes.is_none());
             }
             loaded.loaded();
             assert_eq!(loaded.codes.is_some(), count >= CODED_FROM);
             for row in 0..2 * CODED_FROM {
-                assert_eq!(loaded.search(&vector(1.0), 5, -1.0), grown.search(&vector(1.0), 5, -1.0));
+                assert_eq!(search(&loaded, &vector(1.0), 5, -1.0), search(&grown, &vector(1.0), 5, -1.0));
                 let (row, vector) = (RowId((count + row) as u64), vector(0.5 + row as f32));
-                loaded.put(row, &vector);
-                grown.put(row, &vector);
+                loaded.put(row, 0, vector.components());
+                grown.put(row, 0, vector.components());
             }
             assert!(loaded.codes.is_some());
         }
@@ -398,16 +497,16 @@ mod tests {
     fn nearest_first_and_ties_by_row() {
         let mut flat = Flat::new(Metric::Cosine, 2);
         for (row, angle) in [(5, 0.0), (9, 0.4), (2, 0.0), (7, 3.0)] {
-            flat.put(RowId(row), &vector(angle));
+            flat.put(RowId(row), 0, vector(angle).components());
         }
         for coded in [false, true] {
             if coded {
                 flat.code();
             }
-            assert_eq!(rows(&flat.search(&vector(0.0), 10, -1.0)), [2, 5, 9, 7]);
-            assert_eq!(rows(&flat.search(&vector(0.0), 1, -1.0)), [2]);
-            assert_eq!(rows(&flat.search(&vector(0.0), 10, 0.9)), [2, 5, 9]);
-            assert_eq!(rows(&flat.search(&vector(0.0), 0, -1.0)), [0_u64; 0]);
+            assert_eq!(rows(&search(&flat, &vector(0.0), 10, -1.0)), [2, 5, 9, 7]);
+            assert_eq!(rows(&search(&flat, &vector(0.0), 1, -1.0)), [2]);
+            assert_eq!(rows(&search(&flat, &vector(0.0), 10, 0.9)), [2, 5, 9]);
+            assert_eq!(rows(&search(&flat, &vector(0.0), 0, -1.0)), [0_u64; 0]);
         }
     }
 
@@ -427,18 +526,18 @@ mod tests {
                     model.remove(&row);
                 } else {
                     let angle = noise.below(628) as f32 / 100.0;
-                    flat.put(row, &vector(angle));
+                    flat.put(row, 0, vector(angle).components());
                     model.insert(row, angle);
                 }
                 *(if flat.codes.is_some() { &mut coded } else { &mut plain }) += 1;
                 if step % 500 == 0 {
                     let mut fresh = Flat::new(Metric::Cosine, 2);
                     for (row, angle) in model.iter().rev() {
-                        fresh.put(*row, &vector(*angle));
+                        fresh.put(*row, 0, vector(*angle).components());
                     }
                     for top in [5, 1_000] {
                         let query = vector(noise.below(628) as f32 / 100.0);
-                        assert_eq!(flat.search(&query, top, -1.0), fresh.search(&query, top, -1.0));
+                        assert_eq!(search(&flat, &query, top, -1.0), search(&fresh, &query, top, -1.0));
                     }
                     assert_eq!(flat.len(), model.len());
                 }

@@ -29,7 +29,7 @@ impl PartialOrd for Candidate {
 }
 
 /// The nearest of those that were added, at most so many.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Nearest {
     top: usize,
     /// The worst of those that are kept is the greatest in their order, so it is the heap's top.
@@ -39,6 +39,21 @@ pub(crate) struct Nearest {
 impl Nearest {
     pub(crate) fn new(top: usize) -> Self {
         Self { top, kept: BinaryHeap::new() }
+    }
+
+    /// Begins anew, in the memory that it has.
+    pub(super) fn begin(&mut self, top: usize) {
+        self.top = top;
+        self.kept.clear();
+    }
+
+    /// Adds what is kept to a list, nearest first, and keeps nothing.
+    pub(super) fn drain_sorted(&mut self, list: &mut Vec<Candidate>) {
+        let start = list.len();
+        list.extend(self.kept.drain());
+        if let Some(added) = list.get_mut(start..) {
+            added.sort_unstable();
+        }
     }
 
     pub(crate) fn add(&mut self, candidate: Candidate) {

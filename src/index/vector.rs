@@ -32,6 +32,10 @@ impl GivenVector {
         dimensions(&self.0)
     }
 
+    pub(crate) fn into_components(self) -> Vec<f32> {
+        self.0.into_vec()
+    }
+
     /// What it counts for in usage.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
@@ -82,15 +86,22 @@ impl Vector {
 
     /// What [`Vector::to_bytes`] wrote for a namespace of this many dimensions.
     pub(crate) fn from_bytes(bytes: &[u8], dimensions: u32) -> Result<Self> {
-        let damaged = || Error::from(Reason::DamagedRecord("vector"));
-        let (parts, []) = bytes.as_chunks::<4>() else { return Err(damaged()) };
-        let components: Box<[f32]> = parts.iter().map(|part| f32::from_le_bytes(*part)).collect();
-        let vector = Self(components);
-        if vector.dimensions() != dimensions || !vector.0.iter().all(|component| component.is_finite()) {
-            return Err(damaged());
-        }
-        Ok(vector)
+        let mut components = Vec::new();
+        read_components(bytes, dimensions, &mut components)?;
+        Ok(Self(components.into()))
     }
+}
+
+/// What [`Vector::to_bytes`] wrote, in place of what a buffer has.
+pub(crate) fn read_components(bytes: &[u8], dimensions: u32, components: &mut Vec<f32>) -> Result<()> {
+    let damaged = || Error::from(Reason::DamagedRecord("vector"));
+    let (parts, []) = bytes.as_chunks::<4>() else { return Err(damaged()) };
+    if parts.len() != dimensions as usize {
+        return Err(damaged());
+    }
+    components.clear();
+    components.extend(parts.iter().map(|part| f32::from_le_bytes(*part)));
+    if components.iter().all(|component| component.is_finite()) { Ok(()) } else { Err(damaged()) }
 }
 
 /// At most 4,096, so it fits.

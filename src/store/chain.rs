@@ -5,10 +5,9 @@ use redb::{ReadableTable, Table};
 use sha2::{Digest, Sha256};
 
 use super::codec::{self, Record};
+use crate::crypto::format::AUDIT_ENTRY_DOMAIN;
 use crate::error::{Error, Reason, Result};
 
-/// Domain of the entry hash; part of the format.
-const DOMAIN: &[u8] = b"watertight audit entry 1";
 const HASH_BYTES: usize = 32;
 
 /// The last link of a chain: how many entries it has and the hash of the newest.
@@ -57,7 +56,7 @@ pub(crate) fn verify(table: &impl ReadableTable<u64, &'static [u8]>, expected: C
 fn link(head: ChainHead, record: &[u8]) -> Result<ChainHead> {
     let entries = head.entries.checked_add(1).ok_or_else(broken)?;
     let mut hasher = Sha256::new();
-    hasher.update(DOMAIN);
+    hasher.update(AUDIT_ENTRY_DOMAIN);
     hasher.update(entries.to_le_bytes());
     hasher.update(head.hash);
     hasher.update(record);

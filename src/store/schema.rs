@@ -20,16 +20,24 @@ pub(crate) const USER_NUMBERS: Definition<u32> = TableDefinition::new("user_numb
 pub(crate) const NAMESPACES: Definition<&[u8]> = TableDefinition::new("namespaces");
 /// Tenant file: number of a namespace -> `scope u32 BE | name`.
 pub(crate) const NAMESPACE_NUMBERS: Definition<u32> = TableDefinition::new("namespace_numbers");
-/// Tenant file: `scope u32 BE | namespace u32 BE` of a namespace that is deleted, while content of it is left.
+/// Tenant file: `scope u32 BE | namespace u32 BE` of a namespace that is deleted, while content of it is left -> nothing;
+/// or of a place whose vectors alone are -> 1.
 pub(crate) const DOOMED: Definition<&[u8]> = TableDefinition::new("doomed");
 /// Tenant file: `scope u32 BE | namespace u32 BE | key` -> row (u64 LE).
 pub(crate) const MEMORY_KEYS: Definition<&[u8]> = TableDefinition::new("memory_keys");
 /// Tenant file: `scope u32 BE | namespace u32 BE | row u64 BE` -> memory record.
 pub(crate) const MEMORIES: Definition<&[u8]> = TableDefinition::new("memories");
-/// Tenant file: as `MEMORIES` -> vector as f32 LE, ready for its metric.
+/// Tenant file: `scope u32 BE | vectors u32 BE | row u64 BE` -> vector as f32 LE, ready for its metric. `vectors` is the
+/// number of the namespace, or after a re-embedding another one that its record names.
 pub(crate) const VECTORS: Definition<&[u8]> = TableDefinition::new("vectors");
 /// Tenant file: `scope u32 BE | namespace u32 BE | sequence u64 BE` -> change record.
 pub(crate) const CHANGES: Definition<&[u8]> = TableDefinition::new("changes");
+/// Tenant file: as `VECTORS`, of the place where the vectors of another model gather -> nothing: this memory was put
+/// since it was passed.
+pub(crate) const REEMBED: Definition<&[u8]> = TableDefinition::new("reembed");
+/// Tenant file: `scope u32 BE | namespace u32 BE` -> manifest record of the namespace's stored index; the same with
+/// `| generation u64 BE | chunk u32 BE` -> bytes of it.
+pub(crate) const SEGMENTS: Definition<&[u8]> = TableDefinition::new("segments");
 /// Tenant file: `expires-at u64 BE | scope u32 BE | namespace u32 BE | row u64 BE` -> nothing.
 pub(crate) const EXPIRIES: Definition<&[u8]> = TableDefinition::new("expiries");
 /// Tenant file: `user u32 BE | idempotency key` -> record of the outcome.
@@ -91,6 +99,8 @@ tables! {
         memories: &'static [u8] = MEMORIES,
         vectors: &'static [u8] = VECTORS,
         changes: &'static [u8] = CHANGES,
+        segments: &'static [u8] = SEGMENTS,
+        reembed: &'static [u8] = REEMBED,
         credentials: &'static [u8] = CREDENTIALS,
         policy: &'static str = POLICY,
         audit: u64 = AUDIT,

@@ -54,6 +54,12 @@ pub enum AuditAction {
     Impersonate,
     /// Something was tried that is not allowed.
     Attempt,
+    /// Vectors of another model are being made for a namespace.
+    BeginReembedding,
+    /// The vectors of another model serve now.
+    FinishReembedding,
+    /// The vectors of another model were given up.
+    CancelReembedding,
 }
 
 /// How it ended.

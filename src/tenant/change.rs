@@ -11,6 +11,7 @@ use super::memory::StoredMemory;
 use super::namespace::{self, Found};
 use super::open::Tenant;
 use super::place::Place;
+use super::reembed::Homes;
 use super::usage::Facts;
 use super::user::{self, UserNumber};
 use crate::access::gate::{Operation, Proof};
@@ -21,7 +22,7 @@ use crate::index::vector::Vector;
 use crate::limits::{FEED_CHANGES_KEPT, SWEEP_ROWS_PER_WRITE};
 use crate::store::codec::{self, Record};
 use crate::store::database::Writer;
-use crate::store::schema::{CHANGES, EXPIRIES, MEMORIES, MEMORY_KEYS, META, VECTORS};
+use crate::store::schema::{CHANGES, EXPIRIES, MEMORIES, MEMORY_KEYS, META, REEMBED, VECTORS};
 
 /// A transaction under way.
 pub(crate) struct Change<'txn> {
@@ -35,6 +36,8 @@ pub(crate) struct Change<'txn> {
     pub(super) has_swept: bool,
     /// The namespace that was found last, by its name.
     pub(super) namespace: Option<(Namespace, Found)>,
+    /// Where the vectors of the namespace of this place are.
+    pub(super) homes: Option<(Place, Homes)>,
     /// The number of the user who acted last.
     author: Option<(UserId, UserNumber)>,
 }
@@ -76,7 +79,7 @@ impl<'txn> Change<'txn> {
     pub(super) fn open(mut writer: Writer<'txn>) -> Result<Self> {
         let facts = Facts::read(&writer.open_table(META)?)?;
         let at = Timestamp::from_micros(0);
-        Ok(Self { writer, facts, at, has_changed: false, has_swept: false, namespace: None, author: None })
+        Ok(Self { writer, facts, at, has_changed: false, has_swept: false, namespace: None, homes: None, author: None })
     }
 
     pub(super) fn begin<O: Operation>(writer: Writer<'txn>, proof: &Proof<'_, O>) -> Result<Self> {
@@ -176,15 +179,25 @@ impl Change<'_> {
         before: Option<&StoredMemory>,
         vector: Option<&Vector>,
     ) -> Result<()> {
-        let key = place.row_key(row);
+        if vector.is_none() && before.is_none_or(|before| !before.has_vector) {
+            return Ok(());
+        }
+        let Homes { current, coming } = self.homes(place)?;
+        let mut vectors = self.writer.open_table(VECTORS)?;
+        let key = current.row_key(row);
         match vector {
-            Some(vector) => {
-                self.writer.open_table(VECTORS)?.insert(key.as_slice(), vector.to_bytes().as_slice())?;
-            }
-            None if before.is_some_and(|before| before.has_vector) => {
-                self.writer.open_table(VECTORS)?.remove(key.as_slice())?;
-            }
-            None => {}
+            Some(vector) => drop(vectors.insert(key.as_slice(), vector.to_bytes().as_slice())?),
+            None => drop(vectors.remove(key.as_slice())?),
+        }
+        let Some(coming) = coming else { return Ok(()) };
+        // Whatever another model had made of it is not of this version.
+        let key = coming.row_key(row);
+        vectors.remove(key.as_slice())?;
+        drop(vectors);
+        let mut marks = self.writer.open_table(REEMBED)?;
+        match vector {
+            Some(_) => drop(marks.insert(key.as_slice(), [].as_slice())?),
+            None => drop(marks.remove(key.as_slice())?),
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::place::Area;
+use crate::crypto::format::{CURSOR_MASK, CURSOR_TAG};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Result};
 use crate::id::{UserId, length_prefixed};
@@ -92,7 +93,7 @@ fn tag(key: &Secret<64>, scope: &CursorScope<'_>, numbers: &[u64]) -> [u8; TAG_B
     let private = [u8::from(scope.area.private)];
     let namespace = scope.area.namespace.as_str().as_bytes();
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let code = code(key, &[b"tag", &user, &private, namespace, scope.query, &numbers]);
+    let code = code(key, &[CURSOR_TAG, &user, &private, namespace, scope.query, &numbers]);
     let mut tag = [0; TAG_BYTES];
     tag.iter_mut().zip(code).for_each(|(to, from)| *to = from);
     tag
@@ -100,7 +101,7 @@ fn tag(key: &Secret<64>, scope: &CursorScope<'_>, numbers: &[u64]) -> [u8; TAG_B
 
 /// Hides the numbers: rows and changes are counted over the whole tenant, other users' private namespaces included.
 fn masked<const N: usize>(numbers: [u64; N], key: &Secret<64>, tag: &[u8; TAG_BYTES]) -> [u64; N] {
-    let mask = code(key, &[b"mask", tag]);
+    let mask = code(key, &[CURSOR_MASK, tag]);
     let mut out = numbers;
     for (number, mask) in out.iter_mut().zip(mask.as_chunks::<8>().0) {
         *number ^= u64::from_le_bytes(*mask);

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
 use self::node::{Named, Node, Span, Values};
+use super::columns::Columns;
 use super::memory::MetadataValue;
 use crate::error::{Error, Result};
+use crate::index::bits::Bits;
 use crate::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX};
 
 /// A question about the metadata of a memory, answered with yes or no.
@@ -314,6 +316,16 @@ impl Filter {
     /// Whether these fields are what a checked filter asks for.
     pub(crate) fn matches(&self, fields: &BTreeMap<String, MetadataValue>) -> bool {
         self.node.matches(fields)
+    }
+
+    /// The fields that it asks for.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.node.walk().filter_map(Node::name)
+    }
+
+    /// Slots of rows that may match: all that do, and those of which it is not known.
+    pub(super) fn select(&self, columns: &Columns) -> Bits {
+        self.node.select(columns, true)
     }
 
     fn leaf(node: Node) -> Self {

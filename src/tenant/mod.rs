@@ -2,13 +2,17 @@
 
 pub(crate) mod audit;
 pub(crate) mod change;
+mod columns;
 pub(crate) mod commit;
 pub(crate) mod credential;
 pub(crate) mod cursor;
 pub(crate) mod feed;
 pub(crate) mod filter;
+mod index;
+pub(crate) mod index_status;
 pub(crate) mod list;
 pub(crate) mod memory;
+pub(crate) mod merge;
 pub(crate) mod namespace;
 pub(crate) mod once;
 pub(crate) mod open;
@@ -18,6 +22,8 @@ pub(crate) mod policy;
 pub(crate) mod question;
 pub(crate) mod read;
 pub(crate) mod recall;
+pub(crate) mod reembed;
+mod segment;
 pub(crate) mod selection;
 pub(crate) mod settings;
 pub(crate) mod snapshot;

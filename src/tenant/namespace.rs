@@ -11,18 +11,19 @@ use super::audit::{self, AuditAction, AuditEntry};
 use super::change::Change;
 use super::open::Tenant;
 use super::place::{Area, Place};
+use super::reembed::{Doom, Homes, StoredReembedding};
 use super::settings::{NamespaceSettings, NamespaceUpdate};
 use super::snapshot::Snapshot;
 use super::user::{self, UserNumber};
 use crate::access::gate::{Operation, Proof, Read};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{Namespace, UserId};
+use crate::id::Namespace;
 use crate::index::metric::Metric;
 use crate::index::vector::{GivenVector, Vector};
 use crate::store::codec::{self, Record};
 use crate::store::database::Writer;
-use crate::store::schema::{DOOMED, NAMESPACE_NUMBERS, NAMESPACES, USERS};
+use crate::store::schema::{NAMESPACE_NUMBERS, NAMESPACES, USERS};
 
 /// What is known of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub(super) struct NamespaceRecord {
     pub(super) expires_after: Option<Duration>,
     description: Option<String>,
     created_at: Timestamp,
+    /// Of the place where its vectors are: its own number until they are replaced by those of another model.
+    pub(super) vectors: u32,
+    pub(super) reembedding: Option<StoredReembedding>,
 }
 
 impl Record for NamespaceRecord {
@@ -74,6 +78,8 @@ impl NamespaceRecord {
             expires_after: settings.expires_after,
             description: settings.description.clone(),
             created_at: at,
+            vectors: 0,
+            reembedding: None,
         }
     }
 
@@ -142,12 +148,13 @@ impl KnownPlace {
         proof: &Proof<'_, O>,
         area: &Area,
     ) -> Result<Option<Arc<Found>>> {
+        proof.check_about(&area.namespace, area.private)?;
         if let Some((changed, found)) = &*self.0.read()
             && *changed == snapshot.facts.namespaces_changed
         {
             return Ok(Some(found.clone()));
         }
-        let Some(found) = find(snapshot, proof.user(), area)?.map(Arc::new) else { return Ok(None) };
+        let Some(found) = find(snapshot, proof, area)?.map(Arc::new) else { return Ok(None) };
         *self.0.write() = Some((snapshot.facts.namespaces_changed, found.clone()));
         Ok(Some(found))
     }
@@ -156,20 +163,10 @@ impl KnownPlace {
 impl Tenant {
     /// The namespaces of the tenant and the caller's own that the caller may read, each in byte order of their names.
     pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
-        let all = self.database.read(|snapshot| {
-            let mut found = named_in(snapshot, 0)?;
-            if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
-                found.extend(named_in(snapshot, own)?);
-            }
-            Ok(found)
-        })?;
-        let mut readable = Vec::with_capacity(all.len());
-        for info in all {
-            if proof.may_read(&info.namespace, info.private)? {
-                readable.push(info);
-            }
-        }
-        Ok(readable)
+        self.database.read(|snapshot| {
+            let visible = visible(snapshot, proof)?.into_iter();
+            Ok(visible.map(|(name, found)| found.record.into_info(name, found.place.scope != 0)).collect())
+        })
     }
 
     /// One namespace.
@@ -183,7 +180,7 @@ impl Tenant {
     /// One namespace, if it exists.
     pub(crate) fn find_namespace(&self, proof: &Proof<'_, Read>, area: &Area) -> Result<Option<NamespaceInfo>> {
         self.database.read(|snapshot| {
-            let found = find(snapshot, proof.user(), area)?;
+            let found = find(snapshot, proof, area)?;
             Ok(found.map(|found| found.record.into_info(area.namespace.clone(), area.private)))
         })
     }
@@ -240,8 +237,23 @@ impl Tenant {
     }
 }
 
+/// The namespaces that a user can see: the tenant's, then its own.
+pub(super) fn visible(snapshot: &Snapshot, proof: &Proof<'_, Read>) -> Result<Vec<(Namespace, Found)>> {
+    let mut found = named_in(snapshot, 0)?;
+    if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
+        found.extend(named_in(snapshot, own)?);
+    }
+    let mut readable = Vec::with_capacity(found.len());
+    for (name, found) in found {
+        if proof.may_read(&name, found.place.scope != 0)? {
+            readable.push((name, found));
+        }
+    }
+    Ok(readable)
+}
+
 /// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
-fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<NamespaceInfo>> {
+fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<(Namespace, Found)>> {
     let first = scope.to_be_bytes();
     let rows = snapshot.namespaces.range(first.as_slice()..)?;
     rows.map_while(|row| {
@@ -252,7 +264,7 @@ fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<NamespaceInfo>> {
         let name = key.value().strip_prefix(&first)?;
         let described = || {
             let record: NamespaceRecord = codec::decode(value.value())?;
-            Ok(record.into_info(stored_name(name)?, scope != 0))
+            Ok((stored_name(name)?, Found { place: Place { scope, namespace: record.number }, record }))
         };
         Some(described())
     })
@@ -264,24 +276,25 @@ fn stored_name(name: &[u8]) -> Result<Namespace> {
     name.ok_or_else(|| Reason::DamagedRecord(NamespaceRecord::NAME).into())
 }
 
-/// The namespace of this name in the scope of the user; `None` reads as empty.
-pub(super) fn find(snapshot: &Snapshot, user: &UserId, area: &Area) -> Result<Option<Found>> {
+/// The namespace of this name in the scope of the proof's user; `None` reads as empty.
+pub(super) fn find<O>(snapshot: &Snapshot, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
+    proof.check_about(&area.namespace, area.private)?;
     let scope = if area.private {
         // A user who has written nothing has no scope yet.
-        let Some(UserNumber(own)) = user::find(&snapshot.users, user)? else { return Ok(None) };
+        let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? else { return Ok(None) };
         own
     } else {
         0
     };
-    find_in(&snapshot.namespaces, scope, area)
+    find_in(&snapshot.namespaces, scope, &area.namespace)
 }
 
 fn find_in(
     namespaces: &impl ReadableTable<&'static [u8], &'static [u8]>,
     scope: u32,
-    area: &Area,
+    namespace: &Namespace,
 ) -> Result<Option<Found>> {
-    let Some(row) = namespaces.get(name_key(scope, &area.namespace).as_slice())? else { return Ok(None) };
+    let Some(row) = namespaces.get(name_key(scope, namespace).as_slice())? else { return Ok(None) };
     let record: NamespaceRecord = codec::decode(row.value())?;
     Ok(Some(Found { place: Place { scope, namespace: record.number }, record }))
 }
@@ -296,6 +309,12 @@ pub(super) fn name_of(writer: &mut Writer<'_>, place: Place) -> Result<Option<Na
     }
 }
 
+/// A namespace that the file knows by number; `None` when it is gone.
+pub(super) fn found_at(writer: &mut Writer<'_>, place: Place) -> Result<Option<Found>> {
+    let Some(namespace) = name_of(writer, place)? else { return Ok(None) };
+    find_in(&writer.open_table(NAMESPACES)?, place.scope, &namespace)
+}
+
 fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
     let mut key = scope.to_be_bytes().to_vec();
     key.extend_from_slice(namespace.as_str().as_bytes());
@@ -305,6 +324,7 @@ fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
 impl Change<'_> {
     /// The namespace of this name in the scope of the proof's user.
     pub(super) fn find_namespace<O>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
+        proof.check_about(&area.namespace, area.private)?;
         let scope = if area.private {
             let Some(UserNumber(own)) = user::find(&self.writer.open_table(USERS)?, proof.user())? else {
                 return Ok(None);
@@ -319,7 +339,10 @@ impl Change<'_> {
         {
             return Ok(Some(found.clone()));
         }
-        let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, area)?;
+        let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, &area.namespace)?;
+        if let Some(found) = &found {
+            self.homes = Some((found.place, found.homes()));
+        }
         self.namespace = found.clone().map(|found| (area.namespace.clone(), found));
         Ok(found)
     }
@@ -346,7 +369,7 @@ impl Change<'_> {
     ) -> Result<Place> {
         let scope = if area.private { author.0 } else { 0 };
         let place = Place { scope, namespace: self.facts.take_namespace_number()? };
-        record.number = place.namespace;
+        (record.number, record.vectors) = (place.namespace, place.namespace);
         self.write_namespace(place, &area.namespace, record)?;
         Ok(place)
     }
@@ -359,7 +382,7 @@ impl Change<'_> {
 
     /// Forgets the namespace that was found last: it changes.
     fn write_namespace(&mut self, place: Place, name: &Namespace, record: &NamespaceRecord) -> Result<()> {
-        self.namespace = None;
+        (self.namespace, self.homes) = (None, None);
         let key = name_key(place.scope, name);
         let row = codec::encode(record)?;
         self.writer.open_table(NAMESPACES)?.insert(key.as_slice(), row.as_slice())?;
@@ -406,8 +429,8 @@ impl Change<'_> {
 
     fn rename_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area, to: &Namespace) -> Result<()> {
         let Found { place, record } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
-        let target = Area { namespace: to.clone(), private: area.private };
-        if self.find_namespace(proof, &target)?.is_some() {
+        // That the new name may be used was asked before.
+        if find_in(&self.writer.open_table(NAMESPACES)?, place.scope, to)?.is_some() {
             return Err(Reason::NamespaceExists.into());
         }
         self.begin_step()?;
@@ -417,16 +440,20 @@ impl Change<'_> {
         self.record(AuditEntry { renamed_to: Some(to.clone()), ..entry })
     }
 
-    /// Takes the name away and leaves the content to the sweeps. Gives where it was.
-    pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Place> {
-        let Found { place, .. } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+    /// Takes the name away and leaves the content to the sweeps. Gives where it was, and where its vectors were.
+    pub(super) fn doom_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<(Place, Place)> {
+        let found = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
+        let (place, Homes { current, coming }) = (found.place, found.homes());
         self.begin_step()?;
-        self.namespace = None;
+        (self.namespace, self.homes) = (None, None);
         self.facts.give_back_namespace()?;
         self.writer.open_table(NAMESPACES)?.remove(name_key(place.scope, &area.namespace).as_slice())?;
         self.writer.open_table(NAMESPACE_NUMBERS)?.remove(place.namespace)?;
-        self.writer.open_table(DOOMED)?.insert(place.prefix().as_slice(), [].as_slice())?;
+        self.doom(place, Doom::Everything)?;
+        for vectors in [Some(current), coming].into_iter().flatten().filter(|vectors| *vectors != place) {
+            self.doom(vectors, Doom::Vectors)?;
+        }
         self.record(audit::entry(proof, self.at, AuditAction::DeleteNamespace, area))?;
-        Ok(place)
+        Ok((place, current))
     }
 }

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::commit::{Commits, commits};
+use super::index::SharedSpace;
+use super::merge::MergeRequest;
 use super::place::Place;
 use super::snapshot::Snapshot;
 use super::usage::Facts;
@@ -18,7 +20,7 @@ use crate::crypto::credential::CredentialKey;
 use crate::crypto::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::id::{EngineId, Epoch, Incarnation};
-use crate::index::space::Space;
+use crate::index::settings::IndexSettings;
 use crate::limits::TENANT_BYTES_MIN;
 use crate::meter::{Histogram, Meters};
 use crate::store::codec::{self, Record};
@@ -55,12 +57,13 @@ pub(crate) struct Tenant {
     pub(super) users: UserNames,
     pub(super) commits: Commits,
     pub(super) meters: Meters,
-    room: Arc<dyn Room>,
-    spaces: Mutex<HashMap<Place, Arc<SharedSpace>>>,
+    pub(super) room: Arc<dyn Room>,
+    pub(super) index_settings: IndexSettings,
+    pub(super) spaces: Mutex<HashMap<Place, Arc<SharedSpace>>>,
     /// Memory of all spaces.
-    index_bytes: AtomicU64,
+    pub(super) index_bytes: Arc<AtomicU64>,
     /// That memory, or a promise of some, has changed since it was last counted.
-    has_changed: AtomicBool,
+    pub(super) has_changed: AtomicBool,
 }
 
 /// Whoever has a share in the engine's memory asks here for more.
@@ -70,14 +73,8 @@ pub(crate) trait Room: Send + Sync + std::fmt::Debug {
     fn take(&self, held: u64, more: u64) -> bool;
     /// What the tenant takes now, in place of what was taken for it.
     fn count(&self, bytes: u64);
-}
-
-/// A namespace's index; empty until the first recall.
-#[derive(Debug, Default)]
-pub(super) struct SharedSpace {
-    pub(super) space: RwLock<Option<Space>>,
-    /// What it counts for.
-    bytes: AtomicU64,
+    /// Has an index looked after in the background, sooner or later.
+    fn merge(&self, request: MergeRequest);
 }
 
 impl Tenant {
@@ -95,7 +92,7 @@ impl Tenant {
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
-        let Opening { spec, sync_failed, cursor_key, credential_key, meters, room } = opening;
+        let Opening { spec, sync_failed, cursor_key, credential_key, meters, room, index_settings } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
@@ -112,49 +109,16 @@ impl Tenant {
             commits: commits(),
             meters,
             room,
+            index_settings,
             spaces: Mutex::default(),
-            index_bytes: AtomicU64::new(0),
+            index_bytes: Arc::default(),
             has_changed: AtomicBool::new(false),
         })
-    }
-
-    pub(super) fn space(&self, place: Place) -> Arc<SharedSpace> {
-        self.spaces.lock().entry(place).or_default().clone()
-    }
-
-    /// Counts the memory of a space after it has changed. The caller has write access to it.
-    pub(super) fn count_space(&self, shared: &SharedSpace, space: Option<&Space>) {
-        let now = space.map_or(0, Space::bytes);
-        let before = shared.bytes.swap(now, Ordering::Relaxed);
-        self.has_changed.store(true, Ordering::Release);
-        if now >= before {
-            self.index_bytes.fetch_add(now - before, Ordering::Relaxed);
-        } else {
-            self.index_bytes.fetch_sub(before - now, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes memory for an index of so many bytes, if there is so much.
-    pub(super) fn take_room_for_index(&self, bytes: u64) -> bool {
-        self.has_changed.store(true, Ordering::Release);
-        let taken = self.room.take(self.index_bytes.load(Ordering::Relaxed), bytes);
-        if !taken {
-            self.room.count(self.bytes());
-        }
-        taken
     }
 
     /// Whether its memory must be counted now, however lately it was.
     pub(crate) fn take_changed(&self) -> bool {
         self.has_changed.load(Ordering::Relaxed) && self.has_changed.swap(false, Ordering::AcqRel)
-    }
-
-    /// The index of a namespace that is gone goes too.
-    pub(super) fn forget_space(&self, place: Place) {
-        if let Some(shared) = self.spaces.lock().remove(&place) {
-            *shared.space.write() = None;
-            self.count_space(&shared, None);
-        }
     }
 
     /// Memory that the open tenant takes.
@@ -210,6 +174,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) credential_key: CredentialKey,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,
+    pub(crate) index_settings: IndexSettings,
 }
 
 /// What an open tenant takes and has done. Counters of the file begin anew whenever it is opened; the others when the

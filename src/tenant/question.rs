@@ -184,6 +184,7 @@ pub struct Explanation {
     pub vectors: usize,
     /// Whether nothing nearer can have been missed.
     pub exact: bool,
-    /// Nearer memories that are not hits, because they are not selected or have expired.
+    /// Nearer memories whose records were read and that are not hits, because they are not selected or have expired. What
+    /// an index knows not to be selected is not read.
     pub passed_over: usize,
 }

@@ -1,23 +1,22 @@
 //! Recall: the index gives candidates, the same snapshot of the file gives the records.
 
-use parking_lot::RwLockWriteGuard;
-
-use super::change::ChangeRecord;
-use super::feed::{changes_after, changes_kept_from};
+use super::change::stored_row;
+use super::index::{Held, Indexed, read_vector};
 use super::memory::StoredMemory;
 use super::namespace::{Found, KnownPlace};
-use super::open::{SharedSpace, Tenant};
-use super::place::{Area, number_of};
+use super::open::Tenant;
+use super::place::{Area, Place, number_of};
 use super::question::{Explanation, Hit, Recall};
 use super::read::count_answer;
+use super::selection::Resolved;
 use super::snapshot::Snapshot;
 use crate::access::gate::{Proof, Read};
 use crate::error::{Reason, Result};
 use crate::id::RowId;
-use crate::index::flat::Flat;
+use crate::index::bits::Bits;
 use crate::index::metric::Metric;
 use crate::index::nearest::{Candidate, Nearest};
-use crate::index::space::Space;
+use crate::index::search::{Among, Search};
 use crate::index::vector::{GivenVector, Vector};
 
 /// What a namespace answered, and how it compares vectors.
@@ -56,6 +55,16 @@ struct Asked<'a> {
     model: Option<&'a str>,
     area: &'a Area,
     known: &'a KnownPlace,
+}
+
+/// What a search of one namespace gave.
+struct Searched {
+    candidates: Vec<Candidate>,
+    /// How many vectors the namespace has.
+    vectors: usize,
+    exact: bool,
+    /// Only what is likely to be selected was looked at.
+    narrowed: bool,
 }
 
 impl Tenant {
@@ -106,29 +115,36 @@ impl Tenant {
             return Ok(Some(Recalled { hits: Vec::new(), comparison }));
         }
         found.record.check_dimensions(query.dimensions())?;
-        let shared = self.space(found.place);
+        let Some(selection) = asked.recall.selection.resolve(&snapshot.users, proof.at())? else {
+            return Ok(Some(Recalled { hits: Vec::new(), comparison }));
+        };
+        let shared = self.space(found.vectors());
         let now = snapshot.facts.sequence;
         if behind.replace(now) == Some(now) {
             self.drop_space(&shared);
         }
-        let mut guard = shared.space.read();
-        if guard.as_ref().is_none_or(|space| space.through() < now) {
-            drop(guard);
-            let mut space = shared.space.write();
-            let is_kept = self.catch_up(&mut space, snapshot, &found, now);
-            self.count_space(&shared, space.as_ref());
-            if !is_kept? {
-                drop(space);
-                let search = |top| search_file(snapshot, &found, &query, top, asked.recall.minimum_score);
-                let hits = self.hits(snapshot, proof, &found, asked, search)?;
+        let held = self.hold(&shared, snapshot, &found, &selection)?;
+        let minimum = asked.recall.minimum_score;
+        let guard = match &held {
+            Held::Ready(guard) => guard,
+            Held::Ahead => return Ok(None),
+            Held::NoRoom => {
+                let search = |top| search_file(snapshot, &found, &query, top, minimum);
+                let hits = self.hits(snapshot, &found, asked, &selection, search)?;
                 return Ok(Some(Recalled { hits, comparison }));
             }
-            guard = RwLockWriteGuard::downgrade(space);
-        }
-        let Some(space) = guard.as_ref().filter(|space| space.through() == now) else { return Ok(None) };
-        let search = |top| Ok((space.search(&query, top, asked.recall.minimum_score), space.len()));
-        let hits = self.hits(snapshot, proof, &found, asked, search);
-        drop(guard);
+        };
+        let Some(index) = guard.as_ref() else { return Ok(None) };
+        let wanted = Wanted::of(index, snapshot, &found, &selection)?;
+        let search = |top| {
+            let search = Search { query: &query, top, minimum, effort: asked.recall.effort, among: wanted.among() };
+            let mut candidates = Vec::new();
+            let mut reader = |row, vector: &mut Vec<f32>| read_vector(snapshot, &found, row, vector);
+            let how = index.space.search(&search, &self.index_settings, &mut reader, &mut candidates)?;
+            Ok(Searched { candidates, vectors: index.space.len(), exact: how.exact, narrowed: wanted.is_narrowed() })
+        };
+        let hits = self.hits(snapshot, &found, asked, &selection, search);
+        drop(held);
         if hits.as_ref().is_err_and(|error| matches!(error.reason(), Reason::DamagedRecord(_))) {
             // An index that names what its file does not have is not trusted again.
             self.drop_space(&shared);
@@ -136,50 +152,19 @@ impl Tenant {
         Ok(Some(Recalled { hits: hits?, comparison }))
     }
 
-    fn drop_space(&self, shared: &SharedSpace) {
-        *shared.space.write() = None;
-        self.count_space(shared, None);
-    }
-
-    /// Brings an index to the snapshot's sequence: from the changes where they reach back far enough, else from the file.
-    /// Gives whether there is one: without memory for it there is none.
-    fn catch_up(&self, space: &mut Option<Space>, snapshot: &Snapshot, found: &Found, now: u64) -> Result<bool> {
-        let caught_up = match space {
-            Some(space) if space.through() >= now => return Ok(true),
-            Some(space) if space.through() >= changes_kept_from(snapshot, found.place)? => {
-                replay(space, snapshot, found, now)
-            }
-            _ => {
-                *space = None;
-                // At most all vectors of the tenant are this namespace's.
-                let most = Flat::bytes_for(snapshot.facts.usage.vectors, found.record.dimensions);
-                if !self.take_room_for_index(most) {
-                    return Ok(false);
-                }
-                load(snapshot, found, now).map(|loaded| *space = Some(loaded))
-            }
-        };
-        if caught_up.is_err() {
-            // Half-applied changes must not be searched.
-            *space = None;
-        }
-        caught_up.map(|()| true)
-    }
-
     /// The records of the nearest rows. Where not all of them are hits, the search widens until enough are.
     fn hits(
         &self,
         snapshot: &Snapshot,
-        proof: &Proof<'_, Read>,
         found: &Found,
         asked: &Asked<'_>,
-        search: impl Fn(usize) -> Result<(Vec<Candidate>, usize)>,
+        selection: &Resolved<'_>,
+        search: impl Fn(usize) -> Result<Searched>,
     ) -> Result<Vec<Hit>> {
         let recall = asked.recall;
-        let Some(selection) = recall.selection.resolve(&snapshot.users, proof.at())? else { return Ok(Vec::new()) };
-        let mut width = if selection.is_all() { recall.top } else { recall.top.saturating_mul(WIDENING) };
+        let mut width = recall.top;
         loop {
-            let (candidates, vectors) = search(width)?;
+            let Searched { candidates, vectors, exact, narrowed } = search(width)?;
             let exhausted = candidates.len() < width;
             let mut hits = Vec::with_capacity(recall.top.min(candidates.len()));
             let (mut authors, mut bytes) = (self.authors(snapshot), 0);
@@ -198,7 +183,7 @@ impl Tenant {
                     metric: found.record.metric,
                     model: found.record.model.clone(),
                     vectors,
-                    exact: true,
+                    exact,
                     passed_over: place - hits.len(),
                 });
                 let stored_bytes = record.value().len();
@@ -208,23 +193,72 @@ impl Tenant {
             if hits.len() == recall.top || exhausted {
                 return Ok(hits);
             }
-            width = width.saturating_mul(WIDENING);
+            // Where nothing narrows the search, most of what is near may be out of the selection.
+            width = width.saturating_mul(if narrowed { WIDENING } else { WIDENING * WIDENING });
         }
     }
+}
+
+/// Rows to which a search is narrowed.
+enum Wanted {
+    All,
+    Rows(Vec<RowId>),
+    Tags(Bits),
+}
+
+/// So many keys of a prefix are looked up before all vectors are as good.
+const KEYS_MAX: usize = 1_000;
+
+impl Wanted {
+    fn of(index: &Indexed, snapshot: &Snapshot, found: &Found, selection: &Resolved<'_>) -> Result<Self> {
+        if selection.is_all() {
+            return Ok(Self::All);
+        }
+        if !selection.key_prefix().is_empty()
+            && let Some(rows) = rows_of_keys(snapshot, found.place, selection.key_prefix(), KEYS_MAX)?
+        {
+            return Ok(Self::Rows(rows));
+        }
+        let columns = index.columns.as_ref().filter(|columns| columns.cover(selection.filter()));
+        Ok(columns.map_or(Self::All, |columns| Self::Tags(columns.select(selection))))
+    }
+
+    fn among(&self) -> Among<'_> {
+        match self {
+            Self::All => Among::All,
+            Self::Rows(rows) => Among::Rows(rows),
+            Self::Tags(tags) => Among::Tags(tags),
+        }
+    }
+
+    fn is_narrowed(&self) -> bool {
+        !matches!(self, Self::All)
+    }
+}
+
+/// The rows of keys with this prefix, unless they are more than so many.
+fn rows_of_keys(snapshot: &Snapshot, place: Place, prefix: &str, most: usize) -> Result<Option<Vec<RowId>>> {
+    let first = place.text_key(prefix);
+    let mut rows = Vec::new();
+    for entry in snapshot.memory_keys.range(first.as_slice()..)? {
+        let (key, row) = entry?;
+        if !key.value().starts_with(&first) {
+            break;
+        }
+        if rows.len() == most {
+            return Ok(None);
+        }
+        rows.push(stored_row(row.value())?);
+    }
+    Ok(Some(rows))
 }
 
 /// By how much a search widens each time.
 const WIDENING: usize = 4;
 
 /// The nearest rows without an index: every vector is read from the file. Gives how many those were as well.
-fn search_file(
-    snapshot: &Snapshot,
-    found: &Found,
-    query: &Vector,
-    top: usize,
-    minimum_score: f32,
-) -> Result<(Vec<Candidate>, usize)> {
-    let (first, last) = found.place.all();
+fn search_file(snapshot: &Snapshot, found: &Found, query: &Vector, top: usize, minimum_score: f32) -> Result<Searched> {
+    let (first, last) = found.vectors().all();
     let (mut nearest, mut vectors) = (Nearest::new(top), 0);
     for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
         let (key, bytes) = entry?;
@@ -235,32 +269,5 @@ fn search_file(
             nearest.add(Candidate { row: RowId(number_of(key.value())?), score });
         }
     }
-    Ok((nearest.into_sorted(), vectors))
-}
-
-fn replay(space: &mut Space, snapshot: &Snapshot, found: &Found, now: u64) -> Result<()> {
-    for entry in changes_after(snapshot, found.place, space.through())? {
-        match entry?.1 {
-            // What it is now counts: it may have been put again, or removed, which a later change tells.
-            ChangeRecord::Put { row } => match snapshot.vectors.get(found.place.row_key(row).as_slice())? {
-                Some(bytes) => space.put(row, &Vector::from_bytes(bytes.value(), found.record.dimensions)?),
-                None => space.remove(row),
-            },
-            ChangeRecord::Remove { row, .. } => space.remove(row),
-        }
-    }
-    space.advance(now);
-    Ok(())
-}
-
-fn load(snapshot: &Snapshot, found: &Found, now: u64) -> Result<Space> {
-    let mut space = Space::loading(found.record.metric, found.record.dimensions, now);
-    let (first, last) = found.place.all();
-    for entry in snapshot.vectors.range(first.as_slice()..=last.as_slice())? {
-        let (key, bytes) = entry?;
-        let vector = Vector::from_bytes(bytes.value(), found.record.dimensions)?;
-        space.put(RowId(number_of(key.value())?), &vector);
-    }
-    space.loaded();
-    Ok(space)
+    Ok(Searched { candidates: nearest.into_sorted(), vectors, exact: true, narrowed: false })
 }

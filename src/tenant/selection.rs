@@ -126,6 +126,24 @@ impl Resolved<'_> {
         *self.selection == Selection::all()
     }
 
+    pub(super) fn filter(&self) -> Option<&Filter> {
+        self.selection.filter.as_ref()
+    }
+
+    /// The keys begin with this.
+    pub(super) fn key_prefix(&self) -> &str {
+        &self.selection.key_prefix
+    }
+
+    /// Whether a memory with these times, in microseconds, and this author may be selected.
+    pub(super) fn may_select(&self, created_at: u64, expires_at: Option<u64>, author: u32) -> bool {
+        let Selection { created_from, created_before, .. } = self.selection;
+        expires_at.is_none_or(|end| end > self.at.as_micros())
+            && created_from.is_none_or(|from| created_at >= from.as_micros())
+            && created_before.is_none_or(|before| created_at < before.as_micros())
+            && self.author.is_none_or(|wanted| author == wanted.0)
+    }
+
     /// Decodes a record and gives it if it is selected.
     pub(super) fn pick(&self, record: &[u8]) -> Result<Option<StoredMemory>> {
         let memory: StoredMemory = codec::decode(record)?;

@@ -8,13 +8,15 @@ use redb::ReadableTable;
 use super::change::Change;
 use super::open::Tenant;
 use super::place::{Area, Place, number_of};
+use super::reembed::Doom;
+use super::segment::clear_segments;
 use super::write::Deleted;
 use crate::access::gate::{Admin, Operation, Proof};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
 use crate::id::RowId;
 use crate::limits::SWEEP_ROWS_MAX;
-use crate::store::schema::{CHANGES, DOOMED, EXPIRIES, MEMORIES};
+use crate::store::schema::{CHANGES, DOOMED, EXPIRIES, MEMORIES, REEMBED, VECTORS};
 
 /// What a sweep cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,15 +38,15 @@ impl Tenant {
 
     /// Deletes a namespace: it is gone at once, and so are the first 10,000 of its memories.
     pub(crate) fn delete_namespace<O: Operation>(&self, proof: &Proof<'_, O>, area: &Area) -> Result<Deleted> {
-        let (place, deleted) = self.change(proof, |change| {
-            let place = change.doom_namespace(proof, area)?;
+        let (vectors, deleted) = self.change(proof, |change| {
+            let (place, vectors) = change.doom_namespace(proof, area)?;
             let mut left = SWEEP_ROWS_MAX;
-            let count = change.clear_namespace(place, &mut left)?;
+            let count = change.clear(place, Doom::Everything, &mut left)?;
             // Its own rows only: what else is due is not told to whoever may delete this namespace.
             change.has_swept = true;
-            Ok((place, Deleted { count: count as u64, more: left == 0 }))
+            Ok((vectors, Deleted { count: count as u64, more: left == 0 }))
         })?;
-        self.forget_space(place);
+        self.forget_space(vectors);
         Ok(deleted)
     }
 }
@@ -88,27 +90,38 @@ impl Change<'_> {
     fn sweep_doomed(&mut self, rows: usize) -> Result<usize> {
         let (mut left, mut cleared) = (rows, 0);
         while self.facts.doomed > 0 && left > 0 {
-            let first = self.writer.open_table(DOOMED)?.first()?.map(|(key, _)| <[u8; 8]>::try_from(key.value()));
-            let Some(Ok(prefix)) = first else { return Err(Reason::DamagedRecord("deleted namespace").into()) };
-            cleared += self.clear_namespace(Place::from_prefix(prefix), &mut left)?;
+            let doomed = self.writer.open_table(DOOMED)?;
+            let first = doomed.first()?.map(|(key, mark)| (<[u8; 8]>::try_from(key.value()), Doom::of(mark.value())));
+            drop(doomed);
+            let Some((Ok(prefix), doom)) = first else {
+                return Err(Reason::DamagedRecord("deleted namespace").into());
+            };
+            cleared += self.clear(Place::from_prefix(prefix), doom, &mut left)?;
         }
         Ok(cleared)
     }
 
-    /// Clears away content of a deleted namespace, first its memories, then its feed, and in the end forgets it. Each row
+    /// Clears away content of a deleted namespace, first its memories, then its feed and its index, and in the end forgets it;
+    /// or what is left of vectors that were replaced. Each row
     /// counts against `left`; none is left over if it comes to an end. Gives how many memories were cleared away.
-    fn clear_namespace(&mut self, place: Place, left: &mut usize) -> Result<usize> {
-        let rows = self.numbers_of(MEMORIES, place, *left)?;
+    fn clear(&mut self, place: Place, doom: Doom, left: &mut usize) -> Result<usize> {
+        let (rows, tables) = match doom {
+            Doom::Everything => (self.numbers_of(MEMORIES, place, *left)?, &[CHANGES, VECTORS, REEMBED][..]),
+            Doom::Vectors => (Vec::new(), &[VECTORS, REEMBED][..]),
+        };
         for row in &rows {
             let memory = self.memory(place, RowId(*row))?;
             self.clear_row(place, RowId(*row), &memory)?;
         }
         *left -= rows.len();
-        let changes = self.numbers_of(CHANGES, place, *left)?;
-        for sequence in &changes {
-            self.writer.open_table(CHANGES)?.remove(place.numbered(*sequence).as_slice())?;
+        for table in tables {
+            let numbers = self.numbers_of(*table, place, *left)?;
+            for number in &numbers {
+                self.writer.open_table(*table)?.remove(place.numbered(*number).as_slice())?;
+            }
+            *left -= numbers.len();
         }
-        *left -= changes.len();
+        *left -= clear_segments(&mut self.writer, place, *left)?;
         if *left > 0 {
             self.writer.open_table(DOOMED)?.remove(place.prefix().as_slice())?;
             self.facts.doomed = self.facts.doomed.checked_sub(1).ok_or(Reason::DamagedRecord("deleted namespace"))?;

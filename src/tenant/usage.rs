@@ -98,11 +98,15 @@ impl Facts {
         take_number(&mut self.next_namespace)
     }
 
+    /// The number of another place for a namespace's vectors. Places are numbered as namespaces are.
+    pub(super) fn take_vectors_number(&mut self) -> Result<u32> {
+        take_number(&mut self.next_namespace)
+    }
+
     /// A namespace ends; its content is left for now.
     pub(super) fn give_back_namespace(&mut self) -> Result<()> {
         let negative = || Reason::DamagedRecord("usage");
         self.usage.namespaces = self.usage.namespaces.checked_sub(1).ok_or_else(negative)?;
-        self.doomed = self.doomed.saturating_add(1);
         self.note_namespace_changed()
     }
 

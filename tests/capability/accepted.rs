@@ -59,6 +59,14 @@ mod catalog_module {
     }
 }
 
+mod credential_clone {
+    use watertight::*;
+
+    fn share(credential: Credential) -> std::sync::Arc<Credential> {
+        std::sync::Arc::new(credential)
+    }
+}
+
 mod decision_literal {
     use watertight::*;
 
@@ -283,6 +291,38 @@ mod role_literal {
 
     fn make() -> Result<Role> {
         Role::new("editor")
+    }
+}
+
+mod root_key_clone {
+    use watertight::*;
+
+    fn hand_over(key: RootKey) -> EngineBuilder<Ready> {
+        Engine::builder("data").root_key(key)
+    }
+}
+
+mod root_key_serialize {
+    use watertight::*;
+
+    fn name(key: &RootKey) -> String {
+        format!("{key:?}")
+    }
+}
+
+mod secret_text_display {
+    use watertight::*;
+
+    fn expose(text: &SecretText) -> &str {
+        text.expose()
+    }
+}
+
+mod secret_text_serialize {
+    use watertight::*;
+
+    fn expose(text: &SecretText) -> serde_json::Result<String> {
+        serde_json::to_string(text.expose())
     }
 }
 

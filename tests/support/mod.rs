@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod filled;
+pub mod hooked;
 pub mod panicking;
 pub mod rng;
 pub mod seen;

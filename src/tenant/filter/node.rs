@@ -9,7 +9,9 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::index::bits::Bits;
 use crate::limits::{METADATA_NAME_BYTES_MAX, METADATA_TEXT_BYTES_MAX};
+use crate::tenant::columns::Columns;
 use crate::tenant::memory::MetadataValue;
 
 /// Never nested deeper than [`FILTER_DEPTH_MAX`](crate::limits::FILTER_DEPTH_MAX), so that every walk over it, `Drop` included, may recurse.
@@ -49,18 +51,58 @@ pub(super) struct Span {
 impl Node {
     pub(super) fn matches(&self, fields: &BTreeMap<String, MetadataValue>) -> bool {
         match self {
-            Self::Eq(Named(name, value)) => fields.get(name) == Some(value),
-            Self::Ne(Named(name, value)) => fields.get(name) != Some(value),
-            Self::In(Named(name, values)) => fields.get(name).is_some_and(|field| values.0.contains(field)),
-            Self::Range(Named(name, span)) => fields.get(name).is_some_and(|field| span.holds(field)),
-            Self::Exists(name) => fields.contains_key(name),
-            Self::Contains(Named(name, text)) => {
-                matches!(fields.get(name), Some(MetadataValue::Text(field)) if field.contains(text.as_str()))
-            }
             Self::All(nodes) => nodes.iter().all(|node| node.matches(fields)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(fields)),
             Self::Not(node) => !node.matches(fields),
-            Self::TooDeep => false,
+            leaf => leaf.name().is_some_and(|name| leaf.asks(fields.get(name))),
+        }
+    }
+
+    /// The field that a leaf asks for.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Eq(Named(name, _)) | Self::Ne(Named(name, _)) => Some(name),
+            Self::In(Named(name, _)) => Some(name),
+            Self::Range(Named(name, _)) => Some(name),
+            Self::Exists(name) | Self::Contains(Named(name, _)) => Some(name),
+            Self::All(_) | Self::Any(_) | Self::Not(_) | Self::TooDeep => None,
+        }
+    }
+
+    /// Whether the field of a leaf is as it asks.
+    fn asks(&self, field: Option<&MetadataValue>) -> bool {
+        match self {
+            Self::Eq(Named(_, value)) => field == Some(value),
+            Self::Ne(Named(_, value)) => field != Some(value),
+            Self::In(Named(_, values)) => field.is_some_and(|field| values.0.contains(field)),
+            Self::Range(Named(_, span)) => field.is_some_and(|field| span.holds(field)),
+            Self::Exists(_) => field.is_some(),
+            Self::Contains(Named(_, text)) => {
+                matches!(field, Some(MetadataValue::Text(field)) if field.contains(text.as_str()))
+            }
+            Self::All(_) | Self::Any(_) | Self::Not(_) | Self::TooDeep => false,
+        }
+    }
+
+    /// Slots of rows that may match if `unknown`, and of those that surely do if not.
+    pub(super) fn select(&self, columns: &Columns, unknown: bool) -> Bits {
+        match self {
+            Self::All(nodes) => nodes.iter().fold(columns.live().clone(), |mut selected, node| {
+                selected.intersect(&node.select(columns, unknown));
+                selected
+            }),
+            Self::Any(nodes) => nodes.iter().fold(Bits::default(), |mut selected, node| {
+                selected.unite(&node.select(columns, unknown));
+                selected
+            }),
+            Self::Not(node) => {
+                let mut selected = columns.live().clone();
+                selected.subtract(&node.select(columns, !unknown));
+                selected
+            }
+            leaf => {
+                leaf.name().map_or_else(Bits::default, |name| columns.matching(name, unknown, |field| leaf.asks(field)))
+            }
         }
     }
 
