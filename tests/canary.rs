@@ -386,6 +386,7 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
     let page = shared.list(&List::new().limit(1)).unwrap();
     let feed = shared.changes(None, 10).unwrap();
     let record = shared.get("canary.key").unwrap();
+    let role = Role::new("reader-of-notes").unwrap().allow(Scopes::READ, "notes").unwrap();
     let builder = || Engine::builder("data");
     tell!(told,
         RootKey: root(), RootKey: passphrase(), RootKey: RootKey::from_provider(Arc::new(Provider)).unwrap(),
@@ -416,7 +417,10 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
         Jwks: Jwks::from_json(&issuer.jwks_json()).unwrap(), JwtVerifier: &verifier, TokenClaims: &claims,
         HashingEmbedder: HashingEmbedder::new(8).unwrap(), SystemClock: SystemClock, Timestamp: record.created_at,
         TestClock: TestClock::at(Timestamp::from_seconds(1)), Error: TenantId::new("").unwrap_err(),
-        Hardening: Hardening::default()
+        Hardening: Hardening::default(), Attenuation: Attenuation::new().shared("notes").unwrap(),
+        Decision: handle.explain(Scopes::READ, None).unwrap(), NamespacePattern: NamespacePattern::new("notes.*").unwrap(),
+        Impersonation: Impersonation::new(info.tenant.clone(), handle.user().clone(), "a reason"),
+        Policy: handle.policy().unwrap(), Role: &role, Rule: role.rules(), WhoAmI: handle.whoami().unwrap()
     );
     let printed = vault.with_secret("CANARY_CREDENTIAL", |secret| secret.len()).unwrap();
     assert_eq!(printed, SECRET[0].len());
