@@ -124,6 +124,8 @@ pub enum Reason {
     NoRoom,
     /// Closing a file failed. What was acknowledged is durable; the next opening repairs the file.
     CloseFailed,
+    /// The caller gave it up before it had changed anything.
+    Cancelled,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
     /// The feed does not reach back to this position any more: begin again.
@@ -223,6 +225,7 @@ impl Error {
             | Reason::Aborted
             | Reason::RotationUnderWay
             | Reason::EngineKeyInUse { .. }
+            | Reason::Cancelled
             | Reason::Version { .. } => ErrorKind::Conflict,
             Reason::EmbedderUnavailable | Reason::Busy | Reason::NoRoom => ErrorKind::RetryLater,
             Reason::TenantSuspended
@@ -349,6 +352,7 @@ impl fmt::Display for Error {
             Reason::NoRoom => f.write_str("all open tenants are in use and there is no room for one more"),
             Reason::CloseFailed => f.write_str("closing a file failed; what was acknowledged is durable"),
             Reason::Aborted => f.write_str("the transaction was given up"),
+            Reason::Cancelled => f.write_str("given up by its caller; nothing was changed"),
             Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),

@@ -54,6 +54,7 @@ impl TenantId {
 /// let login = Issuer::new("https://login.example.org/").unwrap();
 /// assert_eq!(login.as_str(), "https://login.example.org/");
 /// assert!(!login.is_authority() && Issuer::authority().is_authority());
+/// assert!(!login.is_erased() && Issuer::erased().is_erased());
 /// assert!(Issuer::new("").is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,12 +73,28 @@ impl Issuer {
         Ok(Self(issuer.into()))
     }
 
+    const ERASED: &'static str = "watertight:erased";
+
     /// The issuer of identities that the application attests itself.
     ///
     /// No verifier of tokens can be configured with this name.
     #[must_use]
     pub fn authority() -> Self {
         Self(Self::AUTHORITY.into())
+    }
+
+    /// The issuer of what stands for users that were erased; see [`TenantHandle::erase_user`](crate::TenantHandle::erase_user).
+    ///
+    /// No verifier of tokens can be configured with this name.
+    #[must_use]
+    pub fn erased() -> Self {
+        Self(Self::ERASED.into())
+    }
+
+    /// Whether this stands for users that were erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        &*self.0 == Self::ERASED
     }
 
     /// Whether this is the application's own authority.
@@ -122,6 +139,11 @@ impl UserId {
         check_length("subject", subject, SUBJECT_BYTES_MAX)?;
         check_visible("subject", subject)?;
         Ok(Self { issuer, subject: subject.into() })
+    }
+
+    /// What stands for a user that was erased: its number, which tells nothing.
+    pub(crate) fn erased(number: u32) -> Self {
+        Self { issuer: Issuer::erased(), subject: number.to_string().into() }
     }
 
     /// Who vouches for the user.
@@ -255,6 +277,16 @@ pub struct Epoch(pub(crate) u32);
 
 impl Epoch {
     pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) fn next(self) -> Result<Self> {
+        self.0.checked_add(1).map(Self).ok_or_else(|| Reason::DamagedRecord("epoch").into())
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Orders the rows of one tenant file; never shown to callers.

@@ -205,12 +205,16 @@ pub const CATALOG_CACHE_BYTES: usize = 4 << 20;
 /// File size above which commits keep redb's allocator state (`quick_repair`), in bytes: repair after a crash
 /// is then independent of the size of the file.
 pub const QUICK_REPAIR_ABOVE_BYTES: u64 = 8 << 20;
+/// What one transaction of a new file that is filled from an older one writes, in bytes of keys and values.
+pub const COPY_BATCH_BYTES: usize = 4 << 20;
 /// Largest answer of a recall or of getting many, in stored bytes; a page of a list ends early instead.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Largest record accepted from a file before it is decoded, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// How far the persisted clock floor runs ahead of the clock, in microseconds.
 pub const CLOCK_LEASE_MICROS: u64 = 60 * 1_000_000;
+/// Longest text of a receipt, in bytes.
+pub const RECEIPT_BYTES_MAX: usize = 4_096;
 /// Largest key file accepted, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 4_096;
 /// Shortest and longest passphrase, in bytes.

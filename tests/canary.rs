@@ -345,7 +345,7 @@ fn faults(base: &SimDisk, errors: &mut Errors) {
                 answers.push(handle.credentials().with_secret("CANARY_CREDENTIAL", |_| ()));
             }
             answers.push(world.operator().rotate_engine_key(&root(), |_| ControlFlow::Continue(())).map(|_| ()));
-            answers.push(world.operator().purge(&TenantId::new("canary.tenant").unwrap()));
+            answers.push(world.operator().purge(&TenantId::new("canary.tenant").unwrap()).map(drop));
             disk.clear_faults();
             answers.into_iter().filter_map(Result::err).for_each(|error| errors.add(&error));
             // What was left half done is finished, with a line that names the tenant.
@@ -431,6 +431,25 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
             Ok(())
         })
         .unwrap();
+    let reembedding = shared.reembedding("canary.other.model").unwrap();
+    let progress = reembedding.step(|memories| Ok(vec![Some(vec![0.5; 3]); memories.len()])).unwrap();
+    tell!(told,
+        IndexSettings: IndexSettings::new(), IndexStatus: handle.index_status().unwrap(),
+        Reembedding: &reembedding, ReembedProgress: progress,
+    );
+    let mut rekeying = Vec::new();
+    let receipt = operator
+        .rekey(&info.tenant, |progress| {
+            rekeying.push(progress);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let leaver = UserId::new(issuer.issuer().clone(), "canary.subject").unwrap();
+    let erasure = handle.erase_user(&leaver, Authored::Stays, |_| ControlFlow::Continue(())).unwrap();
+    tell!(told,
+        RekeyProgress: rekeying, ReceiptFacts: operator.verify_receipt(&receipt).unwrap(), Receipt: &receipt,
+        ErasedUser: &erasure.erased, Erasure: &erasure,
+    );
     operator.purge(&info.tenant).unwrap();
     tell!(told,
         Tombstone: operator.tombstone(info.incarnation).unwrap(), CloseReport: world.engine.close().unwrap(),

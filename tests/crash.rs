@@ -40,6 +40,7 @@ enum Step {
     Provision(&'static str),
     Purge(&'static str),
     Suspend(&'static str, bool),
+    Rekey(&'static str),
     Put(&'static str, String, (usize, u8)),
     Delete(&'static str, String),
 }
@@ -55,6 +56,8 @@ impl Model {
                 next.tenants.remove(tenant);
             }
             Step::Suspend(tenant, suspended) => next.tenants.get_mut(tenant).unwrap().suspended = *suspended,
+            // It shows nowhere.
+            Step::Rekey(_) => {}
             Step::Put(tenant, key, row) => {
                 next.tenants.get_mut(tenant).unwrap().rows.insert(key.clone(), *row);
             }
@@ -81,11 +84,12 @@ fn choose(rng: &mut Rng, model: &Model) -> Step {
         let Some(tenant) = model.tenants.get(name) else {
             return Step::Provision(name);
         };
-        match rng.below(24) {
+        match rng.below(25) {
             0 => return Step::Purge(name),
             1 => return Step::Suspend(name, !tenant.suspended),
+            2 => return Step::Rekey(name),
             _ if tenant.suspended => {}
-            2..=6 if !tenant.rows.is_empty() => {
+            3..=7 if !tenant.rows.is_empty() => {
                 let at = rng.below(tenant.rows.len() as u64) as usize;
                 return Step::Delete(name, tenant.rows.keys().nth(at).unwrap().clone());
             }
@@ -104,9 +108,10 @@ fn perform(world: &World, step: &Step) -> watertight::Result<()> {
     let notes = |name: &str| world.handle(name, "alice")?.memories("notes");
     match step {
         Step::Provision(name) => world.provision(name),
-        Step::Purge(name) => world.operator().purge(&id(name)),
+        Step::Purge(name) => world.operator().purge(&id(name)).map(|_| ()),
         Step::Suspend(name, true) => world.operator().suspend(&id(name)),
         Step::Suspend(name, false) => world.operator().resume(&id(name)),
+        Step::Rekey(name) => world.operator().rekey(&id(name), |_| std::ops::ControlFlow::Continue(())).map(|_| ()),
         Step::Put(name, key, row) => {
             notes(name)?.put(Memory::new(key).text(text(*row)).vector(vector(key))).map(|_| ())
         }

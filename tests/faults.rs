@@ -232,7 +232,7 @@ fn a_purge_that_fails_can_be_called_again() {
                 }
             }
             match world.operator().purge(&id("third")) {
-                Ok(()) => {}
+                Ok(_) => {}
                 // Done already, when the failure came behind the last commit.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}"),
             }
@@ -243,6 +243,52 @@ fn a_purge_that_fails_can_be_called_again() {
         world.provision("third").unwrap();
         goes_on(world, disk, rows(), context);
         met
+    });
+}
+
+/// A re-keying, or an erasure of a user, that runs into a fault: the tenant goes on in its former file or in the next
+/// one, and the other one goes at the latest when it is called again.
+fn goes_over(run: fn(&World) -> Result<(), Error>) {
+    every_fault(|disk, plan, context| {
+        let world = open(disk, false).unwrap();
+        let files = disk.files().len();
+        let acme = notes(&world, "acme").unwrap();
+        acme.get("key 1").unwrap();
+        plan(disk);
+        let answer = run(&world);
+        let met = happened(disk);
+        if let Err(error) = answer {
+            assert!(is_passing(&error), "{context}: {error}");
+            assert!(acme.get("key 1").is_ok(), "{context}");
+            for image in [disk.crash(), disk.kill()] {
+                let again = open(&image, false).unwrap_or_else(|error| panic!("{context}: {error}"));
+                all_well(&again, "acme", &rows()[0], &format!("{context}: after a crash"));
+                assert_eq!(image.files().len(), files, "{context}: {:?}", image.files());
+            }
+            run(&world).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+        }
+        assert_eq!(disk.files().len(), files, "{context}: {:?}", disk.files());
+        drop(acme);
+        goes_on(world, disk, rows(), context);
+        met
+    });
+}
+
+fn go_on(_: watertight::RekeyProgress) -> std::ops::ControlFlow<()> {
+    std::ops::ControlFlow::Continue(())
+}
+
+#[test]
+fn a_rekeying_that_fails_can_be_called_again() {
+    goes_over(|world| world.operator().rekey(&id("acme"), go_on).map(|_| ()));
+}
+
+#[test]
+fn an_erasure_that_fails_can_be_called_again() {
+    goes_over(|world| {
+        let bob = world.handle("acme", "bob").unwrap();
+        let alice = world.handle("acme", "alice").unwrap();
+        alice.erase_user(bob.user(), watertight::Authored::Goes, go_on).map(|_| ())
     });
 }
 
@@ -498,6 +544,35 @@ fn a_panic_below_ends_no_more_than_one_instance_of_one_file() {
     }
     println!("{caught} panics met");
     assert!(caught >= 10, "only {caught} panics met");
+}
+
+/// In the former file or in the next one: the tenant goes on in one of them.
+#[test]
+fn a_panic_below_a_rekeying_leaves_the_tenant_whole() {
+    let mut caught = 0;
+    for on_reads in [true, false] {
+        for after in 0..50 {
+            let context = format!("reads {on_reads}, after {after}");
+            let (world, disk, countdown) = panicking(&BASE, "/data.".into(), on_reads);
+            let files = disk.files().len();
+            let acme = notes(&world, "acme").unwrap();
+            countdown.store(after, Ordering::SeqCst);
+            let answer = world.operator().rekey(&id("acme"), go_on);
+            countdown.store(-1, Ordering::SeqCst);
+            if let Err(error) = answer {
+                let expected = matches!(error.kind(), ErrorKind::Damaged | ErrorKind::OutcomeUnknown);
+                assert!(expected, "{context}: {error}");
+                caught += 1;
+            }
+            assert!(acme.get("key 1").is_ok(), "{context}");
+            world.operator().rekey(&id("acme"), go_on).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+            assert_eq!(disk.files().len(), files, "{context}: {:?}", disk.files());
+            drop(acme);
+            goes_on(world, &disk, rows(), &context);
+        }
+    }
+    println!("{caught} panics met");
+    assert!(caught > 20, "only {caught} panics met");
 }
 
 /// The last commit of a provisioning can be durable although it fails: then the tenant must stay whole.

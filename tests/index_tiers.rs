@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use support::sim_disk::SimDisk;
 use support::world::root_key;
 use watertight::TestClock;
 use watertight::{
-    Attestation, Authority, Effort, Engine, ErrorKind, Filter, IndexSettings, IndexStatus, IndexTier, Issuer, Memories,
-    Memory, Metric, NamespaceSettings, Recall, Scopes, Selection, TenantHandle, TenantSpec, Timestamp, UserId,
+    Attestation, Authored, Authority, Effort, Engine, ErrorKind, Filter, IndexSettings, IndexStatus, IndexTier, Issuer,
+    Memories, Memory, Metric, NamespaceSettings, Recall, Scopes, Selection, TenantHandle, TenantId, TenantSpec,
+    Timestamp, UserId,
 };
 
 const DATA: &str = "/data";
@@ -464,4 +466,35 @@ fn originals_are_in_memory_as_far_as_the_budget_goes() {
     assert_eq!(ask(64 << 20), (IndexTier::Flat, true));
     assert_eq!(ask(4 << 20), (IndexTier::Flat, false));
     assert_eq!(ask(1 << 20), (IndexTier::Unloaded, false));
+}
+
+/// A stored index is not carried to a fresh file: it may hold what goes.
+#[test]
+fn a_rekeying_and_an_erasure_leave_no_index_of_before() {
+    let (disk, rng, model) = (SimDisk::new(7), &mut Rng(7), &mut Model::new());
+    let scene = open(&disk, 1_100, &clock());
+    let identity = scene.authority.attest(Attestation::new("acme", "bob").unwrap().scopes(Scopes::ALL)).unwrap();
+    let bobs = scene.engine.tenant(&identity).unwrap().memories("notes").unwrap();
+    put(&scene, model, rng, 0..900);
+    let memories = (0..600).map(|n| Memory::new(format!("bob {n}")).vector(vector(rng)));
+    bobs.put_many(memories.collect()).unwrap();
+    let is_settled = |status: &IndexStatus| status.tier == IndexTier::Graph && status.stored;
+    scene.settle(is_settled);
+    let operator = scene.engine.operator(&scene.authority.attest_operator("ops").unwrap()).unwrap();
+    let acme = TenantId::new("acme").unwrap();
+    operator.rekey(&acme, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(scene.notes.recall(&Recall::vector(&vector(rng)).top(2_000)).unwrap().len(), 1_500);
+
+    let bob = UserId::new(Issuer::authority(), "bob").unwrap();
+    let erased = scene.tenant.erase_user(&bob, Authored::Goes, |_| ControlFlow::Continue(())).unwrap().erased;
+    assert_eq!(erased.authored, 600);
+    assert_eq!(scene.status().tier, IndexTier::Unloaded);
+    check(&scene, model, rng, 20);
+    assert_eq!(scene.status().vectors, 900);
+    drop(bobs);
+    let scene = scene.reopen(&disk, 1_100);
+    check(&scene, model, rng, 20);
+    put(&scene, model, rng, 900..1_300);
+    scene.settle(is_settled);
+    check(&scene, model, rng, 20);
 }

@@ -18,9 +18,10 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    Attenuation, Audit, AuditAction, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory,
-    MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Principal, Recall, Reembedding, Result, Scopes, Selection,
-    TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, VerifiedIdentity, recall_across,
+    Attenuation, Audit, AuditAction, Authored, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories,
+    Memory, MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Principal, Recall, Reembedding, Result, Scopes,
+    Selection, TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, UserId, VerifiedIdentity,
+    recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -154,6 +155,13 @@ fn detached(hands: &Hands) -> Result<Memories> {
     hands.tenant.detach(Duration::from_secs(60))?.memories("notes")
 }
 
+/// The figures of an erasure.
+fn erase(hands: &Hands, user: &str) -> Result<impl Debug> {
+    let user = UserId::new(Issuer::authority(), user)?;
+    let done = hands.tenant.erase_user(&user, Authored::Goes, |_| ControlFlow::Continue(()))?;
+    Ok((done.erased.namespaces, format!("memories: {}", done.erased.memories), done.erased.credentials))
+}
+
 /// The answer of a transaction of one step.
 fn within<R>(hands: &Hands, work: impl FnOnce(&Transaction<'_>) -> Result<R>) -> Result<R> {
     hands.tenant.transact(work)
@@ -246,6 +254,10 @@ fn table() -> Vec<Row> {
                                                                       [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("TenantHandle::sweep", Scopes::ADMIN, |h| print(h.tenant.sweep()),
                                                                       [Says("deleted: 0"),  Says("deleted: 0"),  Says("deleted: 0"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("deleted: 0"), STOPPED]),
+        change("TenantHandle::erase_user", Scopes::ADMIN, |h| print(erase(h, "bob")),
+                                                                      [Says("memories: 2"), Says("memories: 2"), Says("memories: 2"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: 0"), STOPPED]),
+        change("TenantHandle::erase_user", Scopes::ADMIN, |h| print(erase(h, "nobody")),
+                                                                      [Says("memories: 0"), Says("memories: 0"), Says("memories: 0"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("memories: 0"), STOPPED]),
         change("Memories::once", Scopes::WRITE, |h| print(h.shared.once("job").and_then(|notes| notes.put(new_memory("only zoo")))),
                                                                       [Says("version: 1"),  Says("version: 2"),  Says("version: 1"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 1"), STOPPED]),
         change("Memories::create", Scopes::WRITE, |h| print(h.tenant.memories("fresh")?.create(&NamespaceSettings::new())),
@@ -569,6 +581,7 @@ fn heavy_changes(scene: &Scene, round: usize) {
     let zoo = TenantId::new("zoo").unwrap();
     scene.world.operator().suspend(&zoo).unwrap();
     scene.world.operator().resume(&zoo).unwrap();
+    scene.world.operator().rekey(&zoo, |_| ControlFlow::Continue(())).unwrap();
     scene.purge("zoo");
     scene.world.provision("zoo").unwrap();
     scene.seed("zoo");
@@ -610,6 +623,8 @@ fn no_change_in_one_tenant_shows_in_another() {
     }
     let id = TenantId::new("acme").unwrap();
     scene.world.operator().suspend(&id).unwrap();
+    assert_eq!(scene.everything("zoo"), before);
+    scene.world.operator().rekey(&id, |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(scene.everything("zoo"), before);
     scene.purge("acme");
     assert_eq!(scene.everything("zoo"), before);

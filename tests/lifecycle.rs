@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -126,7 +127,8 @@ fn operators_provision_list_and_inspect() {
     assert_eq!((made.status, made.plan.as_deref()), (TenantStatus::Active, Some("pro")));
     assert_eq!((made.issuers, made.owners), (vec![issuer], vec![owner]));
     assert!(made.created_at >= START);
-    for answer in [operator.inspect(&id("full-")).map(|_| ()), operator.suspend(&id("ful")), operator.purge(&id("F"))] {
+    let purge = |name: &str| operator.purge(&id(name)).map(|_| ());
+    for answer in [operator.inspect(&id("full-")).map(|_| ()), operator.suspend(&id("ful")), purge("F")] {
         assert_eq!(kind(answer), ErrorKind::NotFound);
     }
 }
@@ -249,7 +251,7 @@ fn a_purge_ends_handles_for_ever_and_removes_every_file() {
     assert_eq!(kind(notes.get("k")), ErrorKind::NotFound);
     assert_eq!(kind(scene.world.engine.tenant(&identity)), ErrorKind::NotFound);
     for answer in [
-        scene.world.operator().purge(&id("acme")),
+        scene.world.operator().purge(&id("acme")).map(|_| ()),
         scene.world.operator().suspend(&id("acme")),
         scene.world.operator().resume(&id("acme")),
         scene.world.operator().inspect(&id("acme")).map(|_| ()),
@@ -366,6 +368,7 @@ fn an_operator_expires() {
     scene.world.provision("acme").unwrap();
     let incarnation = operator.inspect(&id("acme")).unwrap().incarnation;
     let kept = scene.world.authority.attest_operator("ops").unwrap();
+    let receipt = operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).unwrap();
     scene.clock.advance(Duration::from_secs(15 * 60 + 1));
     let refused = operator.list(None, 10).unwrap_err();
     assert_eq!(*refused.reason(), Reason::IdentityExpired);
@@ -375,9 +378,12 @@ fn an_operator_expires() {
         operator.inspect(&id("absent")).map(|_| ()),
         operator.suspend(&id("acme")),
         operator.resume(&id("acme")),
-        operator.purge(&id("acme")),
-        operator.purge(&id("absent")),
+        operator.purge(&id("acme")).map(|_| ()),
+        operator.purge(&id("absent")).map(|_| ()),
+        operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).map(|_| ()),
         operator.tombstone(incarnation).map(|_| ()),
+        operator.receipt(incarnation).map(|_| ()),
+        operator.verify_receipt(&receipt).map(|_| ()),
         operator.audit(1, 10).map(|_| ()),
         operator.rotate_root_key(&support::world::root_key()),
         operator.rotate_engine_key(&support::world::root_key(), |_| std::ops::ControlFlow::Continue(())).map(|_| ()),
@@ -556,7 +562,8 @@ fn a_closed_engine_answers_unavailable_and_lets_go_of_the_directory() {
         operator.provision(TenantSpec::new("zoo").unwrap()).map(|_| ()),
         operator.list(None, 1).map(|_| ()),
         operator.suspend(&id("acme")),
-        operator.purge(&id("acme")),
+        operator.purge(&id("acme")).map(|_| ()),
+        operator.rekey(&id("acme"), |_| ControlFlow::Continue(())).map(|_| ()),
         operator.verify_audit().map(|_| ()),
     ] {
         assert_eq!(kind(answer), ErrorKind::Unavailable);
@@ -647,7 +654,7 @@ fn no_operation_succeeds_that_began_after_purge_returned() {
     let files = scene.files();
     for _ in 0..5 {
         scene.world.provision("acme").unwrap();
-        let stop = || scene.world.operator().purge(&id("acme")).unwrap();
+        let stop = || drop(scene.world.operator().purge(&id("acme")).unwrap());
         stop_under_load(&scene.world, stop, ErrorKind::NotFound);
         assert_eq!(scene.files(), files);
     }
@@ -721,7 +728,7 @@ fn no_provisioning_or_purge_goes_on_behind_close() {
                         let name = format!("{thread}-{number}");
                         let made = scene.world.provision(&name);
                         let purged = made.and_then(|()| match number % 2 {
-                            0 => scene.world.operator().purge(&id(&name)),
+                            0 => scene.world.operator().purge(&id(&name)).map(|_| ()),
                             _ => Ok(()),
                         });
                         steps.fetch_add(1, Ordering::SeqCst);
@@ -762,7 +769,7 @@ fn one_of_many_racing_provisions_wins_and_one_of_many_purges() {
         assert!(made.into_iter().filter_map(Result::err).all(|error| error.kind() == ErrorKind::Conflict));
         assert_all(&scene.world.handle("acme", "alice").unwrap(), None);
         // Two purges may share the work; each says that the tenant is gone, or that it found none.
-        let purged = race(&|| scene.world.operator().purge(&id("acme")));
+        let purged = race(&|| scene.world.operator().purge(&id("acme")).map(|_| ()));
         assert!(purged.iter().any(Result::is_ok));
         assert!(purged.into_iter().filter_map(Result::err).all(|error| error.kind() == ErrorKind::NotFound));
         assert_eq!(scene.files(), files);

@@ -105,7 +105,7 @@ fn made(bytes: &[u8]) -> Policy {
 }
 
 fuzz_target!(|data: &[u8]| {
-    for bytes in [data.to_vec(), [&[1, 40, 1], data].concat()] {
+    for bytes in [data.to_vec(), [&[1, 45, 1], data].concat()] {
         match policies::from_record(&bytes) {
             Ok(policy) => check(&policy),
             Err(error) => assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Incompatible), "{error}"),

@@ -160,7 +160,7 @@ pub struct Policy {
 }
 
 impl Record for Policy {
-    const KIND: u8 = 40;
+    const KIND: u8 = 45;
     const NAME: &'static str = "policy";
 }
 

@@ -42,6 +42,11 @@ impl TenantState {
         self.0.store(GONE, Ordering::SeqCst);
     }
 
+    /// Whether all handles are stopped for ever: the tenant is gone, or the engine closed.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.0.load(Ordering::SeqCst), GONE | CLOSED)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.load(Ordering::SeqCst) {
             ACTIVE => Ok(()),

@@ -16,6 +16,12 @@ pub enum OperatorAction {
     Suspend,
     /// A suspended tenant was started again.
     Resume,
+    /// A re-keying began.
+    Rekey,
+    /// A re-keying ended: the tenant has another key and file, and those before are gone.
+    Rekeyed,
+    /// A re-keying was given up: the tenant has the key and file it had.
+    RekeyAbandoned,
     /// A purge began; the tenant is unreachable from here on.
     Purge,
     /// A purge ended: keys and data are gone.
@@ -55,7 +61,7 @@ pub enum OperatorAction {
 pub struct OperatorAuditEntry {
     /// When.
     pub at: Timestamp,
-    /// Who; absent for what the engine did by itself after a crash.
+    /// Who; absent for what the engine did by itself after a crash, or for an admin of the tenant who erased a user.
     pub operator: Option<String>,
     /// What.
     pub action: OperatorAction,

@@ -49,6 +49,22 @@ impl Record for TenantRecord {
     const NAME: &'static str = "tenant record";
 }
 
+/// What is under way with a tenant's files, so that a crash leaves nothing half done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Unfinished {
+    /// They are being made.
+    Provision,
+    /// They are being destroyed, by order of this operator.
+    Purge { by: Option<String> },
+    /// They are being replaced by those of a later epoch. The tenant's row says which count.
+    Rekey { to: Epoch },
+}
+
+impl Record for Unfinished {
+    const KIND: u8 = 12;
+    const NAME: &'static str = "unfinished tenant";
+}
+
 /// What stays of a purged tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -57,10 +73,15 @@ pub struct Tombstone {
     pub tenant: TenantId,
     /// When its keys and files had been destroyed.
     pub purged_at: Timestamp,
+    /// The operator who ordered it.
+    pub purged_by: Option<String>,
+    /// The last of its keys and files; those of every epoch before are gone as well.
+    pub last_epoch: Epoch,
 }
 
 impl Record for Tombstone {
     const KIND: u8 = 3;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "tombstone";
 }
 
@@ -126,17 +147,26 @@ impl Catalog {
         })
     }
 
-    /// Tenants that a crash left half made or half purged.
-    pub(crate) fn unfinished(&self) -> Result<Vec<(TenantId, TenantRecord)>> {
+    /// Tenants that a crash left half made, half re-keyed or half purged.
+    pub(crate) fn unfinished(&self) -> Result<Vec<(TenantId, TenantRecord, Unfinished)>> {
         self.database.read(|tables| {
             let mut found = Vec::new();
             for row in tables.unfinished.range::<&str>(..)? {
-                let name = stored_name(row?.0.value())?;
-                let record = tables.tenants.get(name.as_str())?.ok_or(Reason::DamagedRecord("unfinished tenant"))?;
+                let (name, step) = row?;
+                let (name, step) = (stored_name(name.value())?, codec::decode(step.value())?);
+                let record = tables.tenants.get(name.as_str())?.ok_or(Reason::DamagedRecord(Unfinished::NAME))?;
                 let record = codec::decode(record.value())?;
-                found.push((name, record));
+                found.push((name, record, step));
             }
             Ok(found)
+        })
+    }
+
+    /// To which epoch an earlier call was re-keying a tenant, if it could not tidy up.
+    pub(crate) fn rekeying(&self, tenant: &TenantId) -> Result<Option<Epoch>> {
+        self.database.read(|tables| {
+            let step = tables.unfinished.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose()?;
+            Ok(if let Some(Unfinished::Rekey { to }) = step { Some(to) } else { None })
         })
     }
 
@@ -150,7 +180,7 @@ impl Catalog {
                 return Err(Reason::TenantExists.into());
             }
             writer.open_table(TENANTS)?.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
-            writer.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            begin(&mut writer, tenant, &Unfinished::Provision)?;
             audit(&mut writer, act, OperatorAction::Provision, tenant, record.incarnation)
         })
     }
@@ -217,14 +247,72 @@ impl Catalog {
                 Ok(())
             };
             let record = change(&mut writer, tenant, step)?;
-            writer.open_table(UNFINISHED)?.insert(tenant.as_str(), record.incarnation.as_bytes().as_slice())?;
+            // Whoever calls again only goes on with what another one has ordered.
+            if !matches!(step_of(&mut writer, tenant)?, Some(Unfinished::Purge { .. })) {
+                begin(&mut writer, tenant, &Unfinished::Purge { by: act.operator.map(str::to_owned) })?;
+            }
             audit(&mut writer, act, OperatorAction::Purge, tenant, record.incarnation)?;
             Ok(record)
         })
     }
 
-    /// The tenant's keys and files are gone: replaces its row by a tombstone and frees the name.
-    pub(crate) fn finish_removal(&self, act: Act<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+    /// Marks a tenant as being re-keyed to the next epoch. It stays in service.
+    ///
+    /// # Errors
+    /// `NotFound` when the name has another incarnation, `Conflict` when it is not in a state for this.
+    pub(crate) fn begin_rekey(
+        &self,
+        act: Act<'_>,
+        tenant: &TenantId,
+        incarnation: Incarnation,
+    ) -> Result<TenantRecord> {
+        self.database.write(|mut writer| {
+            let record = change(&mut writer, tenant, |record| check_in_service(record, incarnation))?;
+            if writer.open_table(UNFINISHED)?.get(tenant.as_str())?.is_some() {
+                return Err(Reason::TenantState.into());
+            }
+            begin(&mut writer, tenant, &Unfinished::Rekey { to: record.epoch.next()? })?;
+            audit(&mut writer, act, OperatorAction::Rekey, tenant, incarnation)?;
+            Ok(record)
+        })
+    }
+
+    /// The files of this epoch are whole: from here on they are the tenant's.
+    ///
+    /// # Errors
+    /// `Conflict` when the tenant is not being re-keyed any more.
+    pub(crate) fn switch_epoch(&self, tenant: &TenantId, incarnation: Incarnation, to: Epoch) -> Result<TenantRecord> {
+        self.database.write(|mut writer| {
+            if step_of(&mut writer, tenant)? != Some(Unfinished::Rekey { to }) {
+                return Err(Reason::TenantState.into());
+            }
+            change(&mut writer, tenant, |record| {
+                check_in_service(record, incarnation)?;
+                record.epoch = to;
+                Ok(())
+            })
+        })
+    }
+
+    /// The files of the other epoch are gone. Does nothing when something else is under way by now.
+    pub(crate) fn finish_rekey(&self, act: Act<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+        self.database.write(|mut writer| {
+            let Some(Unfinished::Rekey { to }) = step_of(&mut writer, tenant)? else { return Ok(()) };
+            let record = change(&mut writer, tenant, |record| check_in_service(record, incarnation))?;
+            writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
+            let is_done = record.epoch == to;
+            let action = if is_done { OperatorAction::Rekeyed } else { OperatorAction::RekeyAbandoned };
+            audit(&mut writer, act, action, tenant, incarnation)
+        })
+    }
+
+    /// The tenant's keys and files are gone: replaces its row by a tombstone, if it was purged, and frees the name.
+    pub(crate) fn finish_removal(
+        &self,
+        act: Act<'_>,
+        tenant: &TenantId,
+        incarnation: Incarnation,
+    ) -> Result<Option<Tombstone>> {
         self.database.write(|mut writer| {
             let was = {
                 let mut tenants = writer.open_table(TENANTS)?;
@@ -234,17 +322,23 @@ impl Catalog {
             if was.incarnation != incarnation {
                 return Err(Error::not_found());
             }
+            let step = step_of(&mut writer, tenant)?;
             writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
             let action = match was.status {
                 TenantStatus::Provisioning => OperatorAction::Abandoned,
                 TenantStatus::Purging => OperatorAction::Purged,
                 TenantStatus::Active | TenantStatus::Suspended => return Err(Reason::TenantState.into()),
             };
+            let mut tombstone = None;
             if action == OperatorAction::Purged {
-                let tombstone = codec::encode(&Tombstone { tenant: tenant.clone(), purged_at: act.at })?;
-                writer.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), tombstone.as_slice())?;
+                let purged_by = if let Some(Unfinished::Purge { by }) = step { by } else { None };
+                let stays = Tombstone { tenant: tenant.clone(), purged_at: act.at, purged_by, last_epoch: was.epoch };
+                let row = codec::encode(&stays)?;
+                writer.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), row.as_slice())?;
+                tombstone = Some(stays);
             }
-            audit(&mut writer, act, action, tenant, incarnation)
+            audit(&mut writer, act, action, tenant, incarnation)?;
+            Ok(tombstone)
         })
     }
 
@@ -333,6 +427,27 @@ fn facts(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Facts
 fn put_facts(writer: &mut Writer<'_>, facts: &Facts) -> Result<()> {
     writer.open_table(META)?.insert(FACTS, codec::encode(facts)?.as_slice())?;
     Ok(())
+}
+
+/// Only such a tenant is re-keyed.
+fn check_in_service(record: &TenantRecord, incarnation: Incarnation) -> Result<()> {
+    if record.incarnation != incarnation {
+        return Err(Error::not_found());
+    }
+    match record.status {
+        TenantStatus::Active | TenantStatus::Suspended => Ok(()),
+        TenantStatus::Provisioning | TenantStatus::Purging => Err(Reason::TenantState.into()),
+    }
+}
+
+fn begin(writer: &mut Writer<'_>, tenant: &TenantId, step: &Unfinished) -> Result<()> {
+    writer.open_table(UNFINISHED)?.insert(tenant.as_str(), codec::encode(step)?.as_slice())?;
+    Ok(())
+}
+
+fn step_of(writer: &mut Writer<'_>, tenant: &TenantId) -> Result<Option<Unfinished>> {
+    let unfinished = writer.open_table(UNFINISHED)?;
+    unfinished.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose()
 }
 
 /// Applies one step to a tenant's row and gives the new row.

@@ -31,4 +31,9 @@ impl CatalogKey {
     pub(crate) fn pages(&self) -> Secret<32> {
         derive(&self.secret, self.engine.as_bytes(), Label::CatalogPages, &[])
     }
+
+    /// The key that authenticates receipts.
+    pub(crate) fn receipts(&self) -> Secret<64> {
+        derive(&self.secret, self.engine.as_bytes(), Label::Receipt, &[])
+    }
 }

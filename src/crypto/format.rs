@@ -14,6 +14,8 @@ pub(crate) enum Label {
     WrapTenantKey,
     /// Page key of the catalog.
     CatalogPages,
+    /// Authentication of receipts.
+    Receipt,
     /// Page key of a tenant's file.
     TenantPages,
     /// Authentication of list cursors.
@@ -31,6 +33,7 @@ impl Label {
             Self::WrapEngineKey => "watertight wrap engine key",
             Self::WrapTenantKey => "watertight wrap tenant key",
             Self::CatalogPages => "watertight catalog pages",
+            Self::Receipt => "watertight receipt",
             Self::TenantPages => "watertight tenant pages",
             Self::Cursor => "watertight cursor",
             Self::UserSecret => "watertight user secret",
@@ -39,11 +42,12 @@ impl Label {
     }
 
     #[cfg(test)]
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::KeyId,
         Self::WrapEngineKey,
         Self::WrapTenantKey,
         Self::CatalogPages,
+        Self::Receipt,
         Self::TenantPages,
         Self::Cursor,
         Self::UserSecret,
@@ -103,8 +107,14 @@ pub(super) const PAGE_FORMAT: u32 = 1;
 pub(super) const PAGE_AAD_BYTES: usize = 4 + 16 + 16 + 4 + 1 + 1 + 8 + 8 + 8;
 const _: () = assert!(SLOT_BYTES.is_multiple_of(512));
 
-/// Domain of the hash of an audit entry: `SHA-256(domain | number u64 | hash before 32 | record)`.
-pub(crate) const AUDIT_ENTRY_DOMAIN: &[u8] = b"watertight audit entry 1";
+/// Domain of the hash of an audit entry: `SHA-256(domain | number u64 | hash before 32 | body)`.
+pub(crate) const AUDIT_ENTRY_DOMAIN: &[u8] = b"watertight audit entry 2";
+/// Domain of the digest of a detail of an audit entry.
+pub(crate) const AUDIT_DETAIL_DOMAIN: &[u8] = b"watertight audit detail 1";
+/// Receipt: `format u32 | tag 32 | record`.
+pub(crate) const RECEIPT_FORMAT: [u8; 4] = 1_u32.to_le_bytes();
+/// Length of a receipt's tag.
+pub(crate) const RECEIPT_TAG_BYTES: usize = 32;
 /// First field of what a cursor's tag is computed over, and of what its mask is.
 pub(crate) const CURSOR_TAG: &[u8] = b"tag";
 /// See [`CURSOR_TAG`].

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -70,9 +71,11 @@ pub(crate) struct Inner {
     /// Taken for reading while a handle is made, for writing while a tenant's state changes: a handle is never made
     /// from a row that an operator has just replaced.
     pub(crate) lifecycle: RwLock<()>,
-    /// Taken for reading by each provisioning and purge, from its first step to its last, and for writing by close:
+    /// Taken for reading by each provisioning, re-keying and purge, from its first step to its last, and for writing by close:
     /// the directory is not let go while somebody makes or destroys files in it. Taken before `lifecycle`.
     pub(super) steps: RwLock<()>,
+    /// Somebody waits to close it: steps that can be given up are.
+    pub(super) closing: AtomicBool,
     pub(crate) embedders: Embedders,
     verifiers: Vec<JwtVerifier>,
     operator_verifier: Option<JwtVerifier>,
@@ -148,6 +151,7 @@ impl Engine {
             index: options.index,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
+            closing: AtomicBool::new(false),
             embedders,
             verifiers: options.verifiers,
             operator_verifier: options.operator_verifier,
@@ -270,6 +274,7 @@ impl Inner {
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(report) };
+        self.closing.store(true, Ordering::SeqCst);
         let (slots, own) = {
             let _no_step_under_way = self.steps.write();
             // A handle that is being made either has its slot in the pool by now or will find the catalog closed.

@@ -5,13 +5,15 @@
 //! it. Files that no such row names are never touched: a restored older catalog must not destroy tenants.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
 
 use super::core::Inner;
 use super::pool::{TenantLease, TenantSlot};
-use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
+use super::receipt::{Actor, Destroyed, Receipt, ReceiptFacts};
+use crate::catalog::tenants::{Act, TenantRecord, TenantStatus, Tombstone, Unfinished};
 use crate::clock::Timestamp;
 use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
@@ -22,7 +24,8 @@ use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{
     directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
 };
-use crate::tenant::open::{Opening, Owner, Room, Tenant};
+use crate::store::layout::Layout;
+use crate::tenant::open::{FileKeys, Opening, Owner, Room, Tenant};
 
 impl Inner {
     pub(super) fn provision(&self, act: Act<'_>, tenant: &TenantId, mut record: TenantRecord) -> Result<TenantRecord> {
@@ -78,7 +81,7 @@ impl Inner {
         Ok(record)
     }
 
-    pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId, only: Option<Incarnation>) -> Result<()> {
+    pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId, only: Option<Incarnation>) -> Result<Receipt> {
         let row = self.catalog.tenant(tenant)?;
         if row.and_then(|row| self.pool.known(row.incarnation)).is_some_and(|slot| slot.is_changing_here()) {
             return Err(Error::invalid("purge", "a transaction of the tenant is under way in this thread"));
@@ -94,14 +97,24 @@ impl Inner {
             (record, slot)
         };
         // Whoever purges at the same time waits, and then finds the files gone and the row with them.
-        let _alone = slot.purge.lock();
+        let _files = slot.lock_files();
         // It is destroyed: how its file closes does not matter.
         let _ = self.pool.end(&slot);
         self.destroy_files(&record)?;
-        let _exclusive = self.lifecycle.write();
-        self.catalog.finish_removal(act, tenant, record.incarnation)?;
-        self.pool.forget(record.incarnation);
-        Ok(())
+        let tombstone = {
+            let _exclusive = self.lifecycle.write();
+            let tombstone = self.catalog.finish_removal(act, tenant, record.incarnation)?;
+            self.pool.forget(record.incarnation);
+            tombstone
+        };
+        self.purge_receipt(record.incarnation, tombstone.ok_or_else(Error::not_found)?)
+    }
+
+    /// The receipt of a purge, from what stays of the tenant.
+    pub(super) fn purge_receipt(&self, incarnation: Incarnation, tombstone: Tombstone) -> Result<Receipt> {
+        let Tombstone { tenant, purged_at: at, purged_by, last_epoch } = tombstone;
+        let by = purged_by.map_or(Actor::Unknown, Actor::Operator);
+        self.issue(&ReceiptFacts { destroyed: Destroyed::Tenant, tenant, incarnation, last_epoch, at, by })
     }
 
     /// A step whose commit failed may be durable all the same: the row says whether it is. A row that cannot be read
@@ -124,8 +137,8 @@ impl Inner {
     /// At open: finishes half-done purges, and half-made tenants if their files are complete; undoes the others. What
     /// cannot be finished now stays unreachable until the next open, and keeps nobody else waiting.
     pub(super) fn sweep(&self) -> Result<()> {
-        for (tenant, record) in self.catalog.unfinished()? {
-            match self.finish(&tenant, &record) {
+        for (tenant, record, step) in self.catalog.unfinished()? {
+            match self.finish(&tenant, &record, &step) {
                 Ok(()) => tracing::info!(%tenant, "finished what a crash had interrupted"),
                 Err(error) => tracing::error!(%tenant, reason = %error, "cannot finish what a crash interrupted"),
             }
@@ -133,10 +146,13 @@ impl Inner {
         Ok(())
     }
 
-    fn finish(&self, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
+    fn finish(&self, tenant: &TenantId, record: &TenantRecord, step: &Unfinished) -> Result<()> {
         match record.status {
             TenantStatus::Active | TenantStatus::Suspended => {
-                return Err(Reason::DamagedRecord("unfinished tenant").into());
+                let Unfinished::Rekey { to } = step else {
+                    return Err(Reason::DamagedRecord("unfinished tenant").into());
+                };
+                return self.finish_rekey(tenant, record, *to);
             }
             // An older catalog that was put back may call a tenant half-made that has long been in service: files
             // that are complete are never destroyed here.
@@ -150,7 +166,7 @@ impl Inner {
         }
         self.destroy_files(record)?;
         let act = Act { operator: None, at: self.clock.now() };
-        self.catalog.finish_removal(act, tenant, record.incarnation)
+        self.catalog.finish_removal(act, tenant, record.incarnation).map(|_| ())
     }
 
     fn files_complete(&self, record: &TenantRecord) -> Result<bool> {
@@ -165,11 +181,11 @@ impl Inner {
     pub(crate) fn lease<'a>(&'a self, slot: &'a Arc<TenantSlot>, at: Timestamp) -> Result<TenantLease<'a>> {
         self.pool.lease(slot, at, |sync_failed| {
             let room = self.pool.room(Some(slot));
-            self.open_tenant(slot.incarnation, slot.epoch, sync_failed, slot.meters.clone(), room)
+            self.open_tenant(slot.incarnation, self.epoch_of(slot)?, sync_failed, slot.meters.clone(), room)
         })
     }
 
-    fn open_tenant(
+    pub(super) fn open_tenant(
         &self,
         incarnation: Incarnation,
         epoch: Epoch,
@@ -194,15 +210,8 @@ impl Inner {
             }
         };
         let spec = self.tenant_spec(incarnation, epoch, &key);
-        let opening = Opening {
-            spec,
-            sync_failed,
-            cursor_key: key.cursors(),
-            credential_key: key.credentials(),
-            meters,
-            room,
-            index_settings: self.index,
-        };
+        let keys = FileKeys { cursors: key.cursors(), credentials: key.credentials() };
+        let opening = Opening { spec, sync_failed, keys, meters, room, index_settings: self.index };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 
@@ -222,41 +231,90 @@ impl Inner {
         ensure_directory(disk, &self.layout.key_directory(incarnation))?;
         ensure_directory(disk, &self.layout.tenant_fan_out(incarnation))?;
         ensure_directory(disk, &self.layout.tenant_directory(incarnation))?;
-        let key = TenantKey::generate(incarnation, epoch)?;
-        let files = self.keyring.files();
-        write_small(disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(files.newest())?)?;
-        drop(files);
+        let key = self.make_key(incarnation, epoch)?;
         let owner = Owner::new(self.id, incarnation, epoch);
         Tenant::create(&self.tenant_spec(incarnation, epoch, &key), &owner)
+    }
+
+    /// Draws the data key of an epoch and writes its key file. Here and in `destroy_key` are all changes of key files.
+    pub(super) fn make_key(&self, incarnation: Incarnation, epoch: Epoch) -> Result<TenantKey> {
+        let key = TenantKey::generate(incarnation, epoch)?;
+        // Held until it is durable: a rotation must not miss it.
+        let files = self.keyring.files();
+        write_small(&*self.disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(files.newest())?)?;
+        Ok(key)
     }
 
     /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work
     /// done already.
     fn destroy_files(&self, record: &TenantRecord) -> Result<()> {
         let disk = &*self.disk;
-        let key = self.layout.tenant_key(record.incarnation, record.epoch);
-        let (has_keys, has_data) = self.check_directories(record.incarnation)?;
-        if has_keys {
-            // A rotation must not bring back what it has read before.
-            let _files = self.keyring.files();
-            shred(disk, &key)?;
-            shred(disk, &temporary(&key))?;
+        let incarnation = record.incarnation;
+        // A tenant that is purged goes with whatever epochs it has: a catalog that was put back may not know the last.
+        let mut epochs = BTreeSet::from([record.epoch]);
+        if record.status == TenantStatus::Purging {
+            epochs.extend(self.epochs(record)?);
         }
-        let directory = self.layout.tenant_directory(record.incarnation);
-        if has_data {
-            let data = self.layout.tenant_data(record.incarnation, record.epoch);
-            remove(disk, &data)?;
-            remove(disk, &temporary(&data))?;
-            // What is left in it is not ours to remove, and then the directory stays as well.
-            if disk.list(&directory)?.is_empty() {
-                disk.remove_directory(&directory)?;
-                disk.sync_directory(&self.layout.tenant_fan_out(record.incarnation))?;
-            }
+        for epoch in &epochs {
+            self.destroy_key(incarnation, *epoch)?;
+        }
+        for epoch in &epochs {
+            self.destroy_data(incarnation, *epoch)?;
+        }
+        let directory = self.layout.tenant_directory(incarnation);
+        // What is left in it is not ours to remove, and then the directory stays as well.
+        if self.check_directories(incarnation)?.1 && disk.list(&directory)?.is_empty() {
+            disk.remove_directory(&directory)?;
+            disk.sync_directory(&self.layout.tenant_fan_out(incarnation))?;
         }
         Ok(())
     }
 
-    fn tenant_spec(&self, incarnation: Incarnation, epoch: Epoch, key: &TenantKey) -> FileSpec {
+    /// Destroys the key and data file of one epoch, in this order.
+    pub(super) fn destroy_epoch(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
+        self.destroy_key(incarnation, epoch)?;
+        self.destroy_data(incarnation, epoch)
+    }
+
+    fn destroy_key(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
+        if self.check_directories(incarnation)?.0 {
+            // A rotation must not bring back what it has read before.
+            let _files = self.keyring.files();
+            let key = self.layout.tenant_key(incarnation, epoch);
+            shred(&*self.disk, &key)?;
+            shred(&*self.disk, &temporary(&key))?;
+        }
+        Ok(())
+    }
+
+    fn destroy_data(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
+        if self.check_directories(incarnation)?.1 {
+            let data = self.layout.tenant_data(incarnation, epoch);
+            remove(&*self.disk, &data)?;
+            remove(&*self.disk, &temporary(&data))?;
+        }
+        Ok(())
+    }
+
+    /// The epochs of which a tenant has files: key files, which nobody else names so, and data files that have one or that
+    /// the row accounts for. Other files are not ours.
+    fn epochs(&self, record: &TenantRecord) -> Result<BTreeSet<Epoch>> {
+        let incarnation = record.incarnation;
+        let last = record.epoch.next().unwrap_or(record.epoch);
+        let (has_keys, has_data) = self.check_directories(incarnation)?;
+        let mut found = BTreeSet::new();
+        if has_keys {
+            let names = self.disk.list(&self.layout.key_directory(incarnation))?;
+            found.extend(names.iter().filter_map(|name| Layout::epoch_of_key(incarnation, name)));
+        }
+        if has_data {
+            let names = self.disk.list(&self.layout.tenant_directory(incarnation))?;
+            found.extend(names.iter().filter_map(|name| Layout::epoch_of_data(name)).filter(|epoch| *epoch <= last));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn tenant_spec(&self, incarnation: Incarnation, epoch: Epoch, key: &TenantKey) -> FileSpec {
         let scope = PageScope::tenant(self.id, incarnation, epoch);
         FileSpec {
             disk: self.disk.clone(),

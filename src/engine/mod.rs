@@ -9,6 +9,8 @@ pub(crate) mod lifecycle;
 mod merger;
 pub(crate) mod operator;
 pub(crate) mod pool;
+pub(crate) mod receipt;
+pub(crate) mod rekey;
 pub(crate) mod rotation;
 pub(crate) mod slot;
 pub(crate) mod stats;

@@ -1,8 +1,10 @@
 //! The operators' door: the lifecycle of every tenant, the content of none.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::core::Inner;
+use super::receipt::{Receipt, ReceiptFacts};
 use crate::catalog::audit::OperatorAuditEntry;
 use crate::catalog::tenants::{Act, TenantRecord, TenantStatus, Tombstone};
 use crate::clock::Timestamp;
@@ -11,6 +13,7 @@ use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::identity::verified::VerifiedOperator;
 use crate::limits::{LIST_PAGE_MAX, OPERATOR_TEXT_BYTES_MAX, TENANT_PARTIES_MAX};
 use crate::store::chain::ChainHead;
+use crate::tenant::carry::RekeyProgress;
 
 /// A tenant to provision. Nobody can open it unless it trusts an issuer.
 ///
@@ -120,7 +123,7 @@ impl TenantInfo {
 /// The lifecycle of every tenant.
 ///
 /// # Authority
-/// It provisions, stops and destroys tenants. It has no way to a tenant's content but to act for a user on record
+/// It provisions, re-keys, stops and destroys tenants. It has no way to a tenant's content but to act for a user on record
 /// ([`Operator::impersonate`]), and no `Clone`.
 ///
 /// ```
@@ -229,10 +232,12 @@ impl Operator {
     /// A failure leaves the tenant unreachable; calling again, or opening the engine again, goes on from there. Where
     /// others may provision the name meanwhile, call [`Operator::purge_incarnation`] instead.
     ///
+    /// Gives a receipt, which [`Operator::receipt`] gives again.
+    ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` while it is being provisioned, `InvalidInput` inside a transaction of the
     /// tenant, whose end it would wait for.
-    pub fn purge(&self, tenant: &TenantId) -> Result<()> {
+    pub fn purge(&self, tenant: &TenantId) -> Result<Receipt> {
         self.engine.purge(self.act()?, tenant, None)
     }
 
@@ -240,8 +245,97 @@ impl Operator {
     ///
     /// # Errors
     /// As for [`Operator::purge`]; `NotFound` also when this incarnation does not have the name (any more).
-    pub fn purge_incarnation(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
+    pub fn purge_incarnation(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Receipt> {
         self.engine.purge(self.act()?, tenant, Some(incarnation))
+    }
+
+    /// Gives a tenant another key: everything it holds is copied into a fresh file under a fresh data key, the two take
+    /// the place of those before at one moment, and those are destroyed. What was deleted or has expired does not come
+    /// along, so that nothing of it lingers in old pages, and the file is as small as it can be.
+    ///
+    /// Handles go on working: readers throughout, writers wait until it is done. Cursors and feed positions end; who has
+    /// one begins again. `progress` is told how far it is and may give up, as a panic of it does, which goes on when all is
+    /// as it was; once the new files count it is not asked any more. It runs while writers wait, and must not wait for others who use the tenant. A purge of the tenant and a
+    /// closing of the engine end a re-keying.
+    ///
+    /// A suspended tenant can be re-keyed. Where this fails the tenant is as it was, or, if only the former files could
+    /// not be destroyed yet, has its new ones; calling again, or opening the engine again, tidies up.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use watertight::*;
+    ///
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// let acme = operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?.tenant;
+    /// let alice = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::ALL))?;
+    /// let notes = engine.tenant(&alice)?.memories("notes")?;
+    /// notes.put(Memory::new("k").text("still here"))?;
+    ///
+    /// let receipt = operator.rekey(&acme, |progress| {
+    ///     println!("{} of {} rows", progress.rows, progress.of);
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!(operator.verify_receipt(&receipt)?.destroyed, Destroyed::FormerKey);
+    /// assert_eq!(notes.get("k")?.text.as_deref(), Some("still here"));
+    ///
+    /// let given_up = operator.rekey(&acme, |_| ControlFlow::Break(())).unwrap_err();
+    /// assert_eq!(*given_up.reason(), Reason::Cancelled);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Conflict` when `progress` gave up, or while it is being provisioned or purged;
+    /// `InvalidInput` inside a transaction of the tenant; `OutcomeUnknown` when it cannot be told which files count: the
+    /// tenant then serves nothing until the engine is opened again.
+    pub fn rekey(
+        &self,
+        tenant: &TenantId,
+        mut progress: impl FnMut(RekeyProgress) -> ControlFlow<()>,
+    ) -> Result<Receipt> {
+        self.engine.rekey_by_name(self.act()?, tenant, &mut progress)
+    }
+
+    /// The receipt of a purge once more, for instance because a crash came before the answer.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// let acme = operator.provision(TenantSpec::new("acme")?)?;
+    /// assert_eq!(operator.receipt(acme.incarnation).unwrap_err().kind(), ErrorKind::NotFound);
+    /// operator.purge(&acme.tenant)?;
+    /// assert_eq!(operator.verify_receipt(&operator.receipt(acme.incarnation)?)?.destroyed, Destroyed::Tenant);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when no incarnation of this number was purged here.
+    pub fn receipt(&self, incarnation: Incarnation) -> Result<Receipt> {
+        let tombstone = self.tombstone(incarnation)?;
+        self.engine.purge_receipt(incarnation, tombstone)
+    }
+
+    /// What a receipt says, if this engine issued it. What no receipt proves is said in [`Receipt::DOES_NOT_PROVE`].
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// let acme = operator.provision(TenantSpec::new("acme")?)?.tenant;
+    /// let receipt = operator.purge(&acme)?;
+    /// println!("{}", operator.verify_receipt(&receipt)?);
+    ///
+    /// let forged = Receipt::from_text(receipt.as_str().replace('A', "B"));
+    /// assert_eq!(operator.verify_receipt(&forged).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when it was not issued by this engine, or under an engine key that is gone since.
+    pub fn verify_receipt(&self, receipt: &Receipt) -> Result<ReceiptFacts> {
+        self.act()?;
+        self.engine.verify_receipt(receipt)
     }
 
     /// What stays of a purged tenant, by the incarnation that [`TenantInfo`] named.

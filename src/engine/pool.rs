@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::keeper::Keeper;
 use super::merger::Merger;
@@ -39,11 +39,12 @@ pub(crate) struct PoolLimits {
 pub(crate) struct TenantSlot {
     pub(crate) tenant: TenantId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) epoch: Epoch,
+    /// Of the files that count; changed by a re-keying. 0 while only the catalog can tell.
+    epoch: AtomicU32,
     pub(crate) state: Arc<TenantState>,
     pub(crate) policy: Arc<LivePolicy>,
-    /// Held by whoever destroys the tenant's files.
-    pub(crate) purge: Mutex<()>,
+    /// See [`TenantSlot::lock_files`].
+    files: Mutex<()>,
     pub(crate) meters: Meters,
     file: Slot<Tenant>,
     /// When it was last used, and when its memory was last counted, in microseconds of the engine's clock.
@@ -125,10 +126,10 @@ impl Pool {
         let slot = Arc::new(TenantSlot {
             tenant: tenant.clone(),
             incarnation,
-            epoch,
+            epoch: AtomicU32::new(epoch.0),
             state: TenantState::active(),
             policy: Arc::default(),
-            purge: Mutex::new(()),
+            files: Mutex::new(()),
             meters: Meters::new(self.activity.clone()),
             file: Slot::new(),
             used_at: AtomicU64::new(0),
@@ -347,6 +348,28 @@ impl Pool {
 }
 
 impl TenantSlot {
+    /// The lock of the tenant's key and data files, for whoever makes, exchanges, rewrites or destroys them: purge,
+    /// re-keying, rotation of the engine key. What the catalog says of them is looked at again under it, or a key file
+    /// that was destroyed could be written once more. Taken after `steps` and before `lifecycle`.
+    pub(crate) fn lock_files(&self) -> MutexGuard<'_, ()> {
+        self.files.lock()
+    }
+
+    /// What handles are told when they are stopped for ever.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        if self.state.has_ended() { self.state.check().err() } else { None }
+    }
+
+    /// The epoch of the files that count; `None` while only the catalog can tell.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        Some(Epoch(self.epoch.load(Ordering::Acquire))).filter(|epoch| epoch.0 > 0)
+    }
+
+    /// Other files may count now. The caller has the lock of the files, or is opening the tenant; nobody reads.
+    pub(crate) fn set_epoch(&self, epoch: Option<Epoch>) {
+        self.epoch.store(epoch.map_or(0, |epoch| epoch.0), Ordering::Release);
+    }
+
     /// How well it can be spared: the longer it has not been used the better, and the less it costs to have it back.
     fn spare(&self, newest: u64) -> f64 {
         let idle = newest.saturating_sub(self.used_at.load(Ordering::Relaxed)) as f64;

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::tenant::list::List;
 use crate::tenant::memory::MemoryRecord;
 
-/// The memories of a list, one after the other. Made by [`Memories::iter`].
+/// The memories of a list, one after the other. Made by [`Memories::iter`]. It ends with an error when the tenant is
+/// re-keyed meanwhile.
 #[derive(Debug)]
 pub struct Listing {
     memories: Memories,

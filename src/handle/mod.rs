@@ -3,6 +3,7 @@
 pub(crate) mod attenuation;
 pub(crate) mod audit;
 pub(crate) mod credentials;
+pub(crate) mod erasure;
 pub(crate) mod listing;
 pub(crate) mod memories;
 pub(crate) mod namespace;

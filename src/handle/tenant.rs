@@ -12,11 +12,14 @@ use crate::access::gate::{Admin, Enter, Gate, Operation, Proof, Read, Transact};
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
+use crate::engine::receipt::Receipt;
+use crate::engine::rekey::Progress;
 use crate::error::{Error, Reason, Result};
 use crate::id::{Namespace, TenantId, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
 use crate::index::embedder::Embedders;
+use crate::tenant::erase::{Authored, Erase, ErasedUser};
 use crate::tenant::index_status::IndexStatus;
 use crate::tenant::namespace::NamespaceInfo;
 use crate::tenant::once::Once;
@@ -142,6 +145,18 @@ impl Access {
     /// Whether both are of one incarnation of one tenant.
     pub(super) fn is_same_tenant(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.slot, &other.slot)
+    }
+
+    /// It needs the file for itself, so that it takes no lease first.
+    pub(super) fn erase_user(
+        &self,
+        user: &UserId,
+        authored: Authored,
+        progress: Progress<'_>,
+    ) -> Result<(ErasedUser, Receipt)> {
+        self.know_policy()?;
+        let proof = self.whole.pass::<Admin>()?;
+        self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress)
     }
 
     pub(super) fn embedders(&self) -> &Embedders {

@@ -76,11 +76,14 @@ impl JwtVerifier {
     /// See [`JwtVerifier`] for an example.
     ///
     /// # Errors
-    /// `InvalidInput` when the issuer is [`Issuer::authority`], whose identities come from no token, or the
-    /// audience is empty or longer than [`AUDIENCE_BYTES_MAX`].
+    /// `InvalidInput` when the issuer is [`Issuer::authority`] or [`Issuer::erased`], whose identities come from no
+    /// token, or the audience is empty or longer than [`AUDIENCE_BYTES_MAX`].
     pub fn new(issuer: Issuer, audience: &str, keys: Jwks) -> Result<Self> {
         if issuer.is_authority() {
             return Err(Error::invalid("issuer", "the application's own authority signs no tokens"));
+        }
+        if issuer.is_erased() {
+            return Err(Error::invalid("issuer", "nobody speaks for users that were erased"));
         }
         if audience.is_empty() {
             return Err(Error::invalid("audience", "must not be empty"));

@@ -208,6 +208,10 @@ impl PageFile {
             return Ok(());
         }
         let mut header = sealed.header.lock();
+        // What a process wrote that was then killed may be nowhere but in the system's cache, the header that counts
+        // included. It must be on the device before the other copy is written over.
+        self.0.unsynced.store(true, Ordering::Release);
+        self.0.sync_file()?;
         let end = physical_end(sealed.len.load(Ordering::Acquire) / PAGE);
         let before = self.0.file.len()?;
         // The file grows before a header names its length, and is cut after one does.

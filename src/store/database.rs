@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use redb::{ReadTransaction, ReadableDatabase, StorageBackend, Table, TableDefinition, WriteTransaction};
 
 use super::backend::{PageFile, Traffic};
+use super::copy::NewFile;
 use super::directory::{file_exists, publish, temporary};
 use super::fault::{ends_instance, from_io};
 use super::file::Disk;
@@ -38,7 +39,7 @@ pub(crate) trait Tables: Sized + Send + Sync + 'static {
 ///
 /// One table of it is open at a time, because opening one borrows it whole: a panic of redb while it opens a second
 /// table poisons the lock that the first one's destructor needs, and that second panic would abort the process.
-pub(crate) struct Writer<'txn>(&'txn WriteTransaction);
+pub(crate) struct Writer<'txn>(pub(super) &'txn WriteTransaction);
 
 impl Writer<'_> {
     pub(crate) fn open_table<K: redb::Key + 'static>(
@@ -56,6 +57,15 @@ pub(crate) struct Closing {
     pub(crate) failed: bool,
     /// A sync failed: what the system's cache shows may not be on the device.
     pub(crate) sync_failed: bool,
+}
+
+/// Whether a new file counts now.
+#[derive(Debug)]
+pub(crate) enum Switched {
+    Yes,
+    No(Error),
+    /// Which of the two counts will show when the engine is opened again.
+    Unknown(Error),
 }
 
 /// What an open file takes and does.
@@ -81,7 +91,8 @@ pub(crate) struct FileSpec {
 
 /// An open file with its tables `T`.
 pub(crate) struct Database<T: Tables> {
-    spec: FileSpec,
+    /// Locked after `state`.
+    spec: RwLock<Arc<FileSpec>>,
     /// One writer at a time, handed over fairly; redb's own queue starves waiters.
     writer: Mutex<()>,
     /// The thread that has the writer's turn, 0 for none. Its transaction may run the caller's code, which must not wait for
@@ -114,6 +125,11 @@ impl<T: Tables> Database<T> {
     /// Writes a new file with empty tables and whatever `fill` writes, and closes it. The name appears only when all is
     /// durable.
     pub(crate) fn create(spec: &FileSpec, fill: impl FnOnce(Writer<'_>) -> Result<()>) -> Result<()> {
+        Self::make(spec, |file| fill(file.writer()?))
+    }
+
+    /// As [`Database::create`], in as many transactions as `fill` needs.
+    fn make<R>(spec: &FileSpec, fill: impl FnOnce(&mut NewFile) -> Result<R>) -> Result<R> {
         if file_exists(&*spec.disk, &spec.path)? {
             return Err(Reason::ForeignFile("a file where a new one belongs").into());
         }
@@ -127,15 +143,13 @@ impl<T: Tables> Database<T> {
                 Some(cipher) => PageFile::create(file, cipher),
                 None => PageFile::plain(file),
             };
-            let redb = spec.builder().create_with_backend(file)?;
-            let mut transaction = redb.begin_write()?;
-            transaction.set_two_phase_commit(true);
-            T::create(&transaction)?;
-            fill(Writer(&transaction))?;
-            transaction.commit().map_err(commit_error)?;
+            let mut file = NewFile::new(spec.builder().create_with_backend(file)?);
+            T::create(file.writer()?.0)?;
+            let answer = fill(&mut file)?;
             // Closing writes the clean header, synced, in both copies.
-            drop(redb);
-            Ok(publish(&*spec.disk, &at, &spec.path)?)
+            file.close()?;
+            publish(&*spec.disk, &at, &spec.path)?;
+            Ok(answer)
         });
         if made.is_err() {
             // A file whose creation failed never opens; it must not stay.
@@ -148,7 +162,7 @@ impl<T: Tables> Database<T> {
     /// closing said; set when a sync fails on the way, which whoever tries again must know.
     pub(crate) fn open(spec: FileSpec, sync_failed: &Cell<bool>) -> Result<Self> {
         let live = Live::open(&spec, sync_failed)?;
-        let state = RwLock::new(State::Open(live));
+        let (spec, state) = (RwLock::new(Arc::new(spec)), RwLock::new(State::Open(live)));
         Ok(Self { spec, writer: Mutex::new(()), writing: AtomicU64::new(0), state })
     }
 
@@ -166,14 +180,74 @@ impl<T: Tables> Database<T> {
     /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed. `InvalidInput`
     /// from inside another transaction of this file.
     pub(crate) fn write<R>(&self, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
+        self.in_turn(|| self.with_live(false, |live| live.commit(&self.spec(), write)))
+    }
+
+    /// Puts another file in the place of this one. Writers wait from the beginning to the end, readers only while the
+    /// files are exchanged.
+    ///
+    /// `copy` fills the new file from a transaction of this one, which is given up afterwards: what it changes is in
+    /// the new file alone. `switch` then makes the new file the one that counts, wherever that is written down, and
+    /// `exchanged` runs while nobody reads.
+    ///
+    /// # Errors
+    /// Whatever `copy` and `switch` answer, with this file in its place. When `switch` cannot tell, neither file serves
+    /// any more. `InvalidInput` from inside a transaction of this file.
+    pub(crate) fn replace<R>(
+        &self,
+        next: FileSpec,
+        copy: impl FnOnce(Writer<'_>, &mut NewFile) -> Result<R>,
+        switch: impl FnOnce(&R) -> Switched,
+        exchanged: impl FnOnce(&R),
+    ) -> Result<R> {
+        self.in_turn(|| {
+            let answer =
+                self.with_live(false, |live| live.lend(|writer| Self::make(&next, |file| copy(writer, file))))?;
+            let live = Live::open(&next, &Cell::new(false))?;
+            match switch(&answer) {
+                Switched::Yes => {}
+                Switched::No(error) => {
+                    drop_shielded(live);
+                    return Err(error);
+                }
+                Switched::Unknown(error) => {
+                    drop_shielded(live);
+                    self.leave(State::Quarantined { error: error.clone(), sync_failed: false });
+                    return Err(error);
+                }
+            }
+            let mut state = self.state.write();
+            *self.spec.write() = Arc::new(next);
+            if !matches!(*state, State::Closed) {
+                drop_shielded(std::mem::replace(&mut *state, State::Open(live)));
+            }
+            exchanged(&answer);
+            Ok(answer)
+        })
+    }
+
+    /// Runs `work` as the one writer.
+    fn in_turn<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.check_not_writing()?;
         let _one_at_a_time = self.writer.lock();
         self.writing.store(this_thread(), Ordering::Relaxed);
         TRANSACTIONS.with(|open| open.set(open.get().saturating_add(1)));
-        let outcome = self.with_live(false, |live| live.commit(&self.spec, write));
+        let outcome = work();
         TRANSACTIONS.with(|open| open.set(open.get().saturating_sub(1)));
         self.writing.store(0, Ordering::Relaxed);
         outcome
+    }
+
+    fn spec(&self) -> Arc<FileSpec> {
+        self.spec.read().clone()
+    }
+
+    /// Ends what is open, if it is, and goes on as `state`.
+    fn leave(&self, to: State<T>) {
+        let mut state = self.state.write();
+        if !matches!(*state, State::Closed) {
+            drop_shielded(std::mem::replace(&mut *state, to));
+        }
     }
 
     /// # Errors
@@ -216,7 +290,7 @@ impl<T: Tables> Database<T> {
         let passed = traffic.pages_read.saturating_add(traffic.pages_written).saturating_mul(PAGE_BYTES as u64);
         let there = StorageBackend::len(&live.file).unwrap_or(u64::MAX);
         FileFigures {
-            cache_bytes: passed.min(there).min(self.spec.cache_bytes as u64),
+            cache_bytes: passed.min(there).min(self.spec().cache_bytes as u64),
             held_bytes: live.file.held_bytes() as u64,
             traffic,
             is_armed: live.file.is_armed(),
@@ -258,7 +332,7 @@ impl<T: Tables> Database<T> {
         let mut state = self.state.write();
         let State::Ended { sync_failed } = *state else { return Ok(()) };
         let sync_failed = Cell::new(sync_failed);
-        *state = match Live::open(&self.spec, &sync_failed) {
+        *state = match Live::open(&self.spec(), &sync_failed) {
             Ok(live) => State::Open(live),
             // It may pass: the next operation tries again.
             Err(error) if matches!(error.reason(), Reason::Io(_) | Reason::DiskFull) => {
@@ -323,6 +397,15 @@ impl<T: Tables> Live<T> {
             sync_failed.set(after_failed_sync || file.sync_failed());
             opened
         })
+    }
+
+    /// Runs `work` in a transaction that is given up afterwards, whatever it answers.
+    fn lend<R>(&self, work: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
+        self.file.arm().map_err(from_io)?;
+        let transaction = self.redb.begin_write()?;
+        let answer = work(Writer(&transaction))?;
+        transaction.abort()?;
+        Ok(answer)
     }
 
     fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {

@@ -121,13 +121,14 @@ pub(crate) fn publish(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()>
     disk.sync_directory(parent(to))
 }
 
-/// Overwrites a key file with zeros, syncs, and removes its name. An absent file is destroyed already.
+/// Overwrites a key file with zeros, syncs, and removes its name. An absent file is destroyed already; that its name is
+/// gone is made durable.
 ///
 /// The overwrite narrows what a reader of the raw device finds; flash and copy-on-write file systems may keep the
 /// old block, which SECURITY.md says.
 pub(crate) fn shred(disk: &dyn Disk, path: &Path) -> Result<()> {
     if !file_exists(disk, path)? {
-        return Ok(());
+        return Ok(disk.sync_directory(parent(path))?);
     }
     let file = disk.open(path)?;
     let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(crate::limits::KEY_FILE_BYTES_MAX);

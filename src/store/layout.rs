@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::directory::TEMPORARY;
 use crate::id::{Epoch, Incarnation};
 
 /// The paths of one data directory.
@@ -60,6 +61,18 @@ impl Layout {
 
     pub(crate) fn tenant_key(&self, incarnation: Incarnation, epoch: Epoch) -> PathBuf {
         self.key_directory(incarnation).join(format!("{incarnation}.{}.key", epoch.0))
+    }
+
+    /// The epoch that the name of a key file of this tenant says, also of one that was being written.
+    pub(crate) fn epoch_of_key(incarnation: Incarnation, name: &str) -> Option<Epoch> {
+        let name = name.strip_suffix(TEMPORARY).unwrap_or(name);
+        tenant_key_owner(name).filter(|(owner, _)| *owner == incarnation).map(|(_, epoch)| epoch)
+    }
+
+    /// The epoch that the name of a data file says, also of one that was being written.
+    pub(crate) fn epoch_of_data(name: &str) -> Option<Epoch> {
+        let name = name.strip_suffix(TEMPORARY).unwrap_or(name);
+        number(name.strip_prefix("data.")?.strip_suffix(".redb")?).map(Epoch)
     }
 
     /// `tenants/ab`: the fan-out directory above a tenant's own.

@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 pub(crate) mod chain;
 pub(crate) mod codec;
+pub(crate) mod copy;
 pub(crate) mod database;
 pub(crate) mod directory;
 pub(crate) mod fault;

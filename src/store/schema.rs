@@ -1,6 +1,8 @@
 //! The tables of both kinds of file. Keys are byte strings in big-endian order; values are records
 //! ([`super::codec`]) unless said otherwise.
 
+#[cfg(test)]
+use redb::TableHandle;
 use redb::{ReadOnlyTable, ReadTransaction, TableDefinition, WriteTransaction};
 
 use super::database::Tables;
@@ -57,7 +59,7 @@ pub(crate) const AUDIT: Definition<u64> = TableDefinition::new("audit");
 
 /// Catalog: tenant name -> tenant record.
 pub(crate) const TENANTS: Definition<&str> = TableDefinition::new("tenants");
-/// Catalog: name of a tenant that a crash may have left half made or half purged -> incarnation.
+/// Catalog: name of a tenant that a crash may leave half made, re-keyed or purged -> what is under way.
 pub(crate) const UNFINISHED: Definition<&str> = TableDefinition::new("unfinished");
 /// Catalog: incarnation of a purged tenant -> tombstone record.
 pub(crate) const TOMBSTONES: Definition<&[u8]> = TableDefinition::new("tombstones");
@@ -72,6 +74,14 @@ macro_rules! tables {
         $(#[$doc])*
         pub(crate) struct $name {
             $(pub(crate) $field: Snapshot<$key>,)*
+        }
+
+        #[cfg(test)]
+        impl $name {
+            /// Every table, so that no other list of them leaves one out.
+            pub(crate) fn names() -> std::collections::BTreeSet<&'static str> {
+                [$($definition.name(),)* $($writers.name(),)*].into()
+            }
         }
 
         impl Tables for $name {

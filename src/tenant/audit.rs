@@ -36,6 +36,8 @@ pub enum AuditAction {
     RenameNamespace,
     /// A namespace was deleted with all its memories.
     DeleteNamespace,
+    /// A user was erased; `key` says under which number what it wrote elsewhere goes on, if it had written anything.
+    EraseUser,
     /// A credential was put.
     PutCredential,
     /// A credential was given another secret, and the one before it kept for a while.
@@ -112,6 +114,26 @@ impl Record for AuditEntry {
     const NAME: &'static str = "audit entry";
 }
 
+/// What only the user of a private entry may read.
+#[derive(Debug, Serialize, Deserialize)]
+struct PrivateDetail {
+    namespace: Option<Namespace>,
+    key: Option<String>,
+    renamed_to: Option<Namespace>,
+}
+
+impl Record for PrivateDetail {
+    const KIND: u8 = 40;
+    const NAME: &'static str = "detail of an audit entry";
+}
+
+/// A row of the trail as it stays when this user is erased; `None` when it stays as it is.
+pub(super) fn redacted(row: &[u8], user: &UserId) -> Result<Option<Vec<u8>>> {
+    let entry: AuditEntry = chain::entry(row)?;
+    let is_private = entry.private && entry.user.as_ref() == Some(user);
+    is_private.then(|| chain::without_detail(row)).transpose()
+}
+
 /// The entry of a user's change to a namespace, without key and new name.
 pub(super) fn entry<O>(proof: &Proof<'_, O>, at: Timestamp, action: AuditAction, area: &Area) -> AuditEntry {
     AuditEntry {
@@ -143,9 +165,22 @@ pub(super) fn tenant_entry<O>(proof: &Proof<'_, O>, at: Timestamp, action: Audit
 }
 
 impl Change<'_> {
-    /// Adds an entry to the trail, in the change's own transaction.
-    pub(super) fn record(&mut self, entry: AuditEntry) -> Result<()> {
-        chain::append(&mut self.writer.open_table(AUDIT)?, &mut self.facts.audit, &entry)
+    /// Adds an entry to the trail, in the change's own transaction. What a user calls things that are its own is a
+    /// detail, which goes when the user is erased; where nobody could read it, it is not kept at all.
+    pub(super) fn record(&mut self, mut entry: AuditEntry) -> Result<()> {
+        let mut trail = self.writer.open_table(AUDIT)?;
+        if !entry.private {
+            return chain::append(&mut trail, &mut self.facts.audit, &entry);
+        }
+        let detail = PrivateDetail {
+            namespace: entry.namespace.take(),
+            key: entry.key.take(),
+            renamed_to: entry.renamed_to.take(),
+        };
+        if entry.user.is_none() {
+            return chain::append(&mut trail, &mut self.facts.audit, &entry);
+        }
+        chain::append_with_detail(&mut trail, &mut self.facts.audit, &entry, &detail)
     }
 
     /// Records what a user did to one memory.
@@ -167,9 +202,13 @@ impl Tenant {
         self.database.read(|snapshot| {
             let rows = snapshot.audit.range(from..)?.take(limit.min(LIST_PAGE_MAX));
             rows.map(|row| {
-                let mut entry: AuditEntry = chain::entry(row?.1.value())?;
-                if entry.private && entry.user.as_ref() != Some(proof.user()) {
-                    (entry.namespace, entry.key, entry.renamed_to) = (None, None, None);
+                let row = row?.1;
+                let mut entry: AuditEntry = chain::entry(row.value())?;
+                if entry.private
+                    && entry.user.as_ref() == Some(proof.user())
+                    && let Some(PrivateDetail { namespace, key, renamed_to }) = chain::detail(row.value())?
+                {
+                    (entry.namespace, entry.key, entry.renamed_to) = (namespace, key, renamed_to);
                 }
                 Ok(entry)
             })

@@ -71,7 +71,12 @@ pub(super) fn seal<const N: usize>(numbers: [u64; N], key: &Secret<64>, scope: &
 /// `InvalidInput` when they were not sealed for this scope.
 pub(super) fn open<const N: usize>(text: &str, key: &Secret<64>, scope: &CursorScope<'_>) -> Result<[u64; N]> {
     const { assert!(N <= NUMBERS_MAX) };
-    let refused = || Error::invalid("cursor", "was not given out for this list or feed");
+    let refused = || {
+        Error::invalid(
+            "cursor",
+            "was not given out for this list or feed, or the tenant was re-keyed since; begin again",
+        )
+    };
     let mut bytes = [0; TAG_BYTES + 8 * NUMBERS_MAX];
     let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| refused())?;
     let (claimed, rest) = bytes.split_first_chunk::<TAG_BYTES>().ok_or_else(refused)?;

@@ -97,10 +97,10 @@ impl Tenant {
         if limit > FEED_PAGE_MAX {
             return Err(Error::too_large("feed limit", FEED_PAGE_MAX, limit));
         }
-        let scope = CursorScope { user: proof.user(), area, query: b"feed" };
+        let (keys, scope) = (self.keys(), CursorScope { user: proof.user(), area, query: b"feed" });
         let since = match since {
             Some(position) => {
-                let [row, sequence, namespace, _] = cursor::open(&position.0, &self.cursor_key, &scope)?;
+                let [row, sequence, namespace, _] = cursor::open(&position.0, &keys.cursors, &scope)?;
                 Position { row, sequence, namespace }
             }
             None => Position::START,
@@ -111,7 +111,7 @@ impl Tenant {
             let place = found.map(|found| found.place);
             self.fill(snapshot, place, since, proof.at(), &mut page)
         })?;
-        let next = FeedPosition(cursor::seal(next.numbers()?, &self.cursor_key, &scope));
+        let next = FeedPosition(cursor::seal(next.numbers()?, &keys.cursors, &scope));
         Ok(FeedPage { events: page.events, next, more })
     }
 

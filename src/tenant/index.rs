@@ -94,6 +94,17 @@ impl Tenant {
         }
     }
 
+    /// All indexes: what each has may be of a user who was erased.
+    pub(super) fn forget_spaces(&self) {
+        let forgotten: Vec<_> = self.spaces.lock().drain().map(|(_, shared)| shared).collect();
+        forgotten.iter().for_each(|shared| self.drop_space(shared));
+    }
+
+    /// Whether an index is the one of its place, and was not forgotten.
+    pub(super) fn is_known(&self, place: Place, shared: &Arc<SharedSpace>) -> bool {
+        self.spaces.lock().get(&place).is_some_and(|known| Arc::ptr_eq(known, shared))
+    }
+
     pub(super) fn drop_space(&self, shared: &SharedSpace) {
         *shared.space.write() = None;
         self.count_space(shared, None);

@@ -110,10 +110,11 @@ pub struct Page {
 impl Tenant {
     pub(crate) fn list(&self, proof: &Proof<'_, Read>, area: &Area, known: &KnownPlace, list: &List) -> Result<Page> {
         list.check()?;
+        let keys = self.keys();
         let scope = CursorScope { user: proof.user(), area, query: &list.query()? };
         let after = match &list.after {
             Some(cursor) => {
-                let [row] = cursor::open(&cursor.0, &self.cursor_key, &scope)?;
+                let [row] = cursor::open(&cursor.0, &keys.cursors, &scope)?;
                 Some(RowId(row))
             }
             None => None,
@@ -136,7 +137,7 @@ impl Tenant {
                 bytes = bytes.saturating_add(record.value().len());
                 let is_full = page.memories.len() == list.limit || bytes > ANSWER_BYTES_MAX;
                 if is_full && !page.memories.is_empty() {
-                    page.next = last.map(|row| Cursor(cursor::seal([row], &self.cursor_key, &scope)));
+                    page.next = last.map(|row| Cursor(cursor::seal([row], &keys.cursors, &scope)));
                     break;
                 }
                 last = Some(number_of(key.value())?);

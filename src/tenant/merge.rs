@@ -133,7 +133,7 @@ impl Tenant {
             return Ok(Some(Merge { found, shared, stage, _memory: memory }));
         }
         if space.is_unsaved() {
-            let storing = Storing::new(&found, space);
+            let storing = Storing::new(&found, &shared, space);
             drop(guard);
             let Some(storing) = storing else { return Ok(None) };
             // It is there already, if only for a moment.
@@ -188,7 +188,7 @@ impl Merge {
             let Some(frozen) = frozen else { return false };
             *space = frozen;
         }
-        let storing = if stores { Storing::new(&self.found, &space) } else { None };
+        let storing = if stores { Storing::new(&self.found, &self.shared, &space) } else { None };
         self.stage = match storing {
             Some(storing) => Stage::Storing { space: Some(space), storing },
             None => Stage::Swapping { space },

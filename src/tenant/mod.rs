@@ -1,11 +1,13 @@
 //! One open tenant: everything that may be done with its file, each step demanding a proof from the gate.
 
 pub(crate) mod audit;
+pub(crate) mod carry;
 pub(crate) mod change;
 mod columns;
 pub(crate) mod commit;
 pub(crate) mod credential;
 pub(crate) mod cursor;
+pub(crate) mod erase;
 pub(crate) mod feed;
 pub(crate) mod filter;
 mod index;
@@ -28,6 +30,7 @@ pub(crate) mod selection;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;
+pub(crate) mod tables;
 pub(crate) mod template;
 pub(crate) mod transact;
 pub(crate) mod usage;

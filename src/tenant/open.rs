@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::commit::{Commits, commits};
@@ -39,6 +39,11 @@ impl Owner {
     pub(crate) fn new(engine: EngineId, incarnation: Incarnation, epoch: Epoch) -> Self {
         Self { engine: *engine.as_bytes(), incarnation, epoch }
     }
+
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> Result<()> {
+        writer.open_table(META)?.insert(OWNER, codec::encode(self)?.as_slice())?;
+        Ok(())
+    }
 }
 
 impl Record for Owner {
@@ -46,14 +51,14 @@ impl Record for Owner {
     const NAME: &'static str = "file owner";
 }
 
-const OWNER: &str = "owner";
+pub(super) const OWNER: &str = "owner";
 
 /// One open tenant.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(super) database: Database<Snapshot>,
-    pub(super) cursor_key: Secret<64>,
-    pub(super) credential_key: CredentialKey,
+    /// Of the file's epoch: exchanged with the file.
+    pub(super) keys: RwLock<Arc<FileKeys>>,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
     pub(super) meters: Meters,
@@ -81,7 +86,7 @@ impl Tenant {
     /// Writes a new, empty tenant file and closes it.
     pub(crate) fn create(spec: &FileSpec, owner: &Owner) -> Result<()> {
         let fill = |mut writer: Writer<'_>| {
-            writer.open_table(META)?.insert(OWNER, codec::encode(owner)?.as_slice())?;
+            owner.write(&mut writer)?;
             Facts::new().write(&mut writer)
         };
         Database::<Snapshot>::create(spec, fill)
@@ -92,7 +97,7 @@ impl Tenant {
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
-        let Opening { spec, sync_failed, cursor_key, credential_key, meters, room, index_settings } = opening;
+        let Opening { spec, sync_failed, keys, meters, room, index_settings } = opening;
         let database = Database::open(spec, sync_failed)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
@@ -103,8 +108,7 @@ impl Tenant {
         })?;
         Ok(Self {
             database,
-            cursor_key,
-            credential_key,
+            keys: RwLock::new(Arc::new(keys)),
             users: UserNames::default(),
             commits: commits(),
             meters,
@@ -114,6 +118,11 @@ impl Tenant {
             index_bytes: Arc::default(),
             has_changed: AtomicBool::new(false),
         })
+    }
+
+    /// The keys of the file that is open now.
+    pub(super) fn keys(&self) -> Arc<FileKeys> {
+        self.keys.read().clone()
     }
 
     /// Whether its memory must be counted now, however lately it was.
@@ -170,11 +179,17 @@ pub(crate) struct Opening<'a> {
     pub(crate) spec: FileSpec,
     /// As its last closing said; set when a sync fails on the way.
     pub(crate) sync_failed: &'a Cell<bool>,
-    pub(crate) cursor_key: Secret<64>,
-    pub(crate) credential_key: CredentialKey,
+    pub(crate) keys: FileKeys,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,
     pub(crate) index_settings: IndexSettings,
+}
+
+/// What one epoch's data key is for, beside the pages.
+#[derive(Debug)]
+pub(crate) struct FileKeys {
+    pub(crate) cursors: Secret<64>,
+    pub(crate) credentials: CredentialKey,
 }
 
 /// What an open tenant takes and has done. Counters of the file begin anew whenever it is opened; the others when the

@@ -1,10 +1,12 @@
 //! Indexes in the tenant's file: chunks that nothing points to until the last is written, and a manifest that then does.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use redb::{ReadableTable, Table};
 use serde::{Deserialize, Serialize};
 
+use super::index::SharedSpace;
 use super::namespace::{self, Found};
 use super::open::Tenant;
 use super::place::Place;
@@ -87,6 +89,7 @@ pub(super) fn load_segment(snapshot: &Snapshot, found: &Found, changes_from: u64
 /// A segment on its way into the file, some of it in each transaction: others write meanwhile.
 pub(super) struct Storing {
     found: Found,
+    shared: Arc<SharedSpace>,
     bytes: Vec<u8>,
     through: u64,
     stage: Stage,
@@ -112,9 +115,15 @@ const CHUNKS_MAX: usize = SEGMENT_BATCH_BYTES / SEGMENT_CHUNK_BYTES;
 
 impl Storing {
     /// `None` for an index that is too small to be stored, or too large.
-    pub(super) fn new(found: &Found, space: &Space) -> Option<Self> {
+    pub(super) fn new(found: &Found, shared: &Arc<SharedSpace>, space: &Space) -> Option<Self> {
         let bytes = segment::encode(space).filter(|bytes| bytes.len() as u64 <= SEGMENT_BYTES_MAX)?;
-        Some(Self { found: found.clone(), bytes, through: space.through(), stage: Stage::Clearing })
+        Some(Self {
+            found: found.clone(),
+            shared: shared.clone(),
+            bytes,
+            through: space.through(),
+            stage: Stage::Clearing,
+        })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -124,15 +133,15 @@ impl Storing {
     /// Does one transaction's share. Gives whether there is more to do.
     pub(super) fn step(&mut self, tenant: &Tenant) -> Result<bool> {
         // Only what is committed counts.
-        self.stage = tenant.database.write(|mut writer| self.write(&mut writer))?;
+        self.stage = tenant.database.write(|mut writer| self.write(tenant, &mut writer))?;
         Ok(!matches!(self.stage, Stage::Done))
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> Result<Stage> {
+    fn write(&self, tenant: &Tenant, writer: &mut Writer<'_>) -> Result<Stage> {
         let place = self.found.vectors();
-        // The namespace may be gone meanwhile, or have other vectors.
+        // The namespace may be gone meanwhile, or have other vectors, or the index holds what was erased.
         let found = namespace::found_at(writer, self.found.place)?;
-        if found.is_none_or(|found| found.vectors() != place) {
+        if found.is_none_or(|found| found.vectors() != place) || !tenant.is_known(place, &self.shared) {
             return Ok(Stage::Done);
         }
         let mut table = writer.open_table(SEGMENTS)?;

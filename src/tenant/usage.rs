@@ -59,7 +59,7 @@ impl Record for Facts {
     const NAME: &'static str = "tenant facts";
 }
 
-const FACTS: &str = "facts";
+pub(super) const FACTS: &str = "facts";
 
 impl Facts {
     pub(super) fn new() -> Self {

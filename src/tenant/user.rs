@@ -23,7 +23,8 @@ impl Record for UserId {
     const NAME: &'static str = "user";
 }
 
-/// Users seen as authors. A number never changes its user, so entries never go stale; when full, it starts anew.
+/// Users seen as authors. A number changes its user only when that is erased, so entries do not go stale; when full, it
+/// starts anew.
 #[derive(Debug, Default)]
 pub(super) struct UserNames(RwLock<HashMap<u32, UserId>>);
 
@@ -42,6 +43,11 @@ impl UserNames {
         }
         names.insert(number, user.clone());
         Ok(user)
+    }
+
+    /// An erasure gives a number another name. The caller sees to it that nobody reads.
+    pub(super) fn clear(&self) {
+        self.0.write().clear();
     }
 }
 

@@ -199,9 +199,9 @@ impl Change<'_> {
         may_draw: bool,
     ) -> Result<UserSecret> {
         let mut salts = self.writer.open_table(USER_SALTS)?;
-        let stored = salts.get(owner.0)?.map(|row| <[u8; USER_SALT_BYTES]>::try_from(row.value()));
+        let stored = salts.get(owner.0)?.map(|row| stored_salt(row.value())).transpose()?;
         let salt = match stored {
-            Some(salt) => salt.map_err(|_| damaged())?,
+            Some(salt) => salt,
             None if may_draw => {
                 let mut salt = [0; USER_SALT_BYTES];
                 fill_random(&mut salt)?;
@@ -210,7 +210,7 @@ impl Change<'_> {
             }
             None => return Err(damaged().into()),
         };
-        Ok(tenant.credential_key.user(&salt, proof.user()))
+        Ok(tenant.keys().credentials.user(&salt, proof.user()))
     }
 
     fn open_secret<O>(
@@ -262,7 +262,7 @@ impl Change<'_> {
     }
 }
 
-fn damaged() -> Reason {
+pub(super) fn damaged() -> Reason {
     Reason::DamagedRecord("credential")
 }
 
@@ -274,6 +274,22 @@ fn head_key(owner: UserNumber, name: &str) -> Vec<u8> {
 /// `user u32 BE | name | 0 | stamp u64 BE`; no name has a zero in it.
 fn secret_key(owner: UserNumber, name: &str, stamp: u64) -> Vec<u8> {
     [&head_key(owner, name)[..], &[0], &stamp.to_be_bytes()].concat()
+}
+
+/// User, name and stamp of a secret's key.
+pub(super) fn parse_secret_key(key: &[u8]) -> Result<(UserNumber, &str, u64)> {
+    let parsed = || {
+        let (owner, rest) = key.split_first_chunk::<4>()?;
+        let (rest, stamp) = rest.split_last_chunk::<8>()?;
+        let name = std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?;
+        Some((UserNumber(u32::from_be_bytes(*owner)), name, u64::from_be_bytes(*stamp)))
+    };
+    parsed().ok_or_else(|| damaged().into())
+}
+
+/// The salt of a `USER_SALTS` value.
+pub(super) fn stored_salt(value: &[u8]) -> Result<[u8; USER_SALT_BYTES]> {
+    value.try_into().map_err(|_| damaged().into())
 }
 
 /// All credentials of a user, expired ones too, by name.

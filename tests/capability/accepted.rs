@@ -246,6 +246,14 @@ mod operator_constructor {
     }
 }
 
+mod operator_erases_user {
+    use watertight::*;
+
+    fn erase(admin: &TenantHandle, user: &UserId) -> Result<Erasure> {
+        admin.erase_user(user, Authored::Goes, |_| std::ops::ControlFlow::Continue(()))
+    }
+}
+
 mod operator_from_tenant_identity {
     use watertight::*;
 
@@ -283,6 +291,14 @@ mod policy_literal {
 
     fn make(role: Role) -> Result<Policy> {
         Policy::new().role(role)
+    }
+}
+
+mod receipt_literal {
+    use watertight::*;
+
+    fn read(operator: &Operator, text: String) -> Result<ReceiptFacts> {
+        operator.verify_receipt(&Receipt::from_text(text))
     }
 }
 
@@ -331,6 +347,14 @@ mod tenant_module {
 
     fn reach(handle: &TenantHandle) -> Result<Usage> {
         handle.usage()
+    }
+}
+
+mod tenant_rekeys {
+    use watertight::*;
+
+    fn rekey(operator: &Operator, tenant: &TenantId) -> Result<Receipt> {
+        operator.rekey(tenant, |_| std::ops::ControlFlow::Continue(()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod filled;
 pub mod hooked;
+pub mod household;
 pub mod panicking;
 pub mod rng;
 pub mod seen;
