@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use support::sim_disk::SimDisk;
 use support::world::{World, root_key};
 use watertight::disk::MemoryDisk;
 use watertight::{
-    Action, Attestation, AuditAction, AuditOutcome, Authority, Engine, Error, ErrorKind, Issuer, Memories, Memory,
-    Namespace, NamespaceUpdate, Policy, Principal, Reason, Refusal, Result, Role, Scopes, Selection, TenantHandle,
-    TenantSpec, UserId,
+    Action, Attestation, AuditAction, AuditOutcome, Authored, Authority, Engine, Error, ErrorKind, Issuer, Memories,
+    Memory, Namespace, NamespaceUpdate, Policy, Principal, Reason, Refusal, Result, Role, Scopes, Selection,
+    TenantHandle, TenantSpec, UserId,
 };
 
 const PERMISSIONS: [Scopes; 4] = [Scopes::READ, Scopes::WRITE, Scopes::DELETE, Scopes::ADMIN];
@@ -479,6 +480,25 @@ fn a_policy_made_from_an_older_one_is_refused() {
     let refused = root.set_policy(&member("bob", "admin", first)).unwrap_err();
     assert_eq!(*refused.reason(), Reason::PolicyVersion { expected: 0, actual: 1 });
     assert_eq!(refused.kind(), ErrorKind::Conflict);
+}
+
+#[test]
+fn who_is_erased_loses_its_roles_and_the_last_admin_cannot_be() {
+    let world = World::open(Path::new("/data"), Arc::new(SimDisk::new(1))).unwrap();
+    world.provision("acme").unwrap();
+    let (alice, bob) = (world.handle("acme", "alice").unwrap(), world.handle("acme", "bob").unwrap());
+    alice.set_policy(&member("bob", "member", member("alice", "admin", Policy::new()))).unwrap();
+    let notes = bob.memories("notes").unwrap();
+    notes.put(Memory::new("k")).unwrap();
+    let erase = |name| alice.erase_user(&user(name), Authored::Stays, |_| ControlFlow::Continue(()));
+    assert_eq!(erase("alice").unwrap_err().to_string(), "policy: somebody must be left who may change it");
+    assert_eq!(alice.policy().unwrap().version(), 1);
+    assert!(notes.exists("k").unwrap());
+    erase("bob").unwrap();
+    assert!(is_refused(notes.get("k")));
+    let policy = alice.policy().unwrap();
+    assert_eq!((policy.version(), policy.assignments().count()), (2, 1));
+    alice.audit().verify().unwrap();
 }
 
 #[test]

@@ -265,6 +265,12 @@ impl Policy {
         self
     }
 
+    /// Takes all assignments of somebody away.
+    pub(crate) fn without_principal(mut self, from: &Principal) -> Self {
+        self.assignments.remove(from);
+        self
+    }
+
     /// Allows background jobs to live on for so long after they are detached, in whole seconds and at most 7 days; zero,
     /// the default, allows none. See [`TenantHandle::detach`](crate::TenantHandle::detach).
     ///

@@ -9,6 +9,7 @@ use super::memories::Memories;
 use super::transaction::Transaction;
 use crate::access::door::{Door, Part};
 use crate::access::gate::{Admin, Enter, Gate, Operation, Proof, Read, Transact};
+use crate::access::policy::Policy;
 use crate::catalog::tenants::{TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
 use crate::engine::pool::TenantSlot;
@@ -105,9 +106,13 @@ impl Access {
         self.gate().policy().know(|| {
             // Who is expired or stopped is told that, and no more.
             self.gate().check()?;
-            let lease = self.engine.lease(&self.slot, self.engine.clock.now())?;
-            lease.tenant()?.stored_policy()
+            self.read_policy()
         })
+    }
+
+    fn read_policy(&self) -> Result<Option<Policy>> {
+        let lease = self.engine.lease(&self.slot, self.engine.clock.now())?;
+        lease.tenant()?.stored_policy()
     }
 }
 
@@ -156,7 +161,17 @@ impl Access {
     ) -> Result<(ErasedUser, Receipt)> {
         self.know_policy()?;
         let proof = self.whole.pass::<Admin>()?;
-        self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress)
+        let erased = self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress);
+        // The file tells whether the user still has roles.
+        let known = match &erased {
+            Ok(_) => self.read_policy().map(|policy| policy.map(|policy| self.gate().policy().publish(policy))),
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error.clone()),
+        };
+        if known.is_err() {
+            self.gate().policy().doubt(0);
+        }
+        erased
     }
 
     pub(super) fn embedders(&self) -> &Embedders {

@@ -112,6 +112,8 @@ impl Change<'_> {
     /// Takes out what the user wrote elsewhere, if that is asked for, and records the erasure. What belongs to the user
     /// itself is left out on the way to the new file.
     pub(super) fn begin_erasure(&mut self, erase: &Erase<'_>) -> Result<Leaver> {
+        // Refused, if at all, before anything is changed.
+        self.unassign(erase.proof, erase.user)?;
         let number = user::find(&self.writer.open_table(USERS)?, erase.user)?;
         let mut erased = ErasedUser {
             user: erase.user.clone(),

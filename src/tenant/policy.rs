@@ -7,10 +7,11 @@ use super::change::Change;
 use super::open::Tenant;
 use crate::access::door::Part;
 use crate::access::gate::{Admin, Enter, Proof};
-use crate::access::policy::Policy;
+use crate::access::policy::{Policy, Principal};
 use crate::access::refusal::{Refusals, Refused};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::id::UserId;
 use crate::store::codec;
 use crate::store::schema::POLICY;
 
@@ -40,14 +41,7 @@ impl Tenant {
     pub(crate) fn set_policy(&self, proof: &Proof<'_, Admin>, policy: &Policy) -> Result<Policy> {
         self.change(proof, |change| {
             let now = change.policy()?;
-            let successor = Policy::successor(now.as_ref(), policy, proof.member())?;
-            let record = codec::encode(&successor)?;
-            change.begin_step()?;
-            change.writer.open_table(POLICY)?.insert(CURRENT, record.as_slice())?;
-            change.facts.policy_version = successor.version();
-            let version = successor.version().to_string();
-            change.record(tenant_entry(proof, change.at, AuditAction::SetPolicy, version))?;
-            Ok(successor)
+            change.replace_policy(proof, now.as_ref(), policy)
         })
     }
 
@@ -106,6 +100,30 @@ impl Change<'_> {
             proof.publish(policy);
         }
         Ok(())
+    }
+
+    /// Takes away what the policy assigns to a user who is erased.
+    ///
+    /// # Errors
+    /// As for [`Policy::successor`].
+    pub(super) fn unassign(&mut self, proof: &Proof<'_, Admin>, user: &UserId) -> Result<()> {
+        let Some(now) = self.policy()? else { return Ok(()) };
+        let next = now.clone().without_principal(&Principal::user(user.clone()));
+        if next != now {
+            self.replace_policy(proof, Some(&now), &next)?;
+        }
+        Ok(())
+    }
+
+    fn replace_policy(&mut self, proof: &Proof<'_, Admin>, now: Option<&Policy>, next: &Policy) -> Result<Policy> {
+        let successor = Policy::successor(now, next, proof.member())?;
+        let record = codec::encode(&successor)?;
+        self.begin_step()?;
+        self.writer.open_table(POLICY)?.insert(CURRENT, record.as_slice())?;
+        self.facts.policy_version = successor.version();
+        let version = successor.version().to_string();
+        self.record(tenant_entry(proof, self.at, AuditAction::SetPolicy, version))?;
+        Ok(successor)
     }
 
     fn policy(&mut self) -> Result<Option<Policy>> {

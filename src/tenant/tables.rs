@@ -49,6 +49,8 @@ pub(super) enum OfUser {
     /// The key is the number, and the row stays under a name that tells nothing: what the user wrote elsewhere points to
     /// it.
     Pseudonym,
+    /// What names the user is taken out before the rows go over.
+    Beforehand,
     /// They stay without what was private to the user, and why.
     Redacted(&'static str),
 }
@@ -97,8 +99,7 @@ pub(super) const TABLES: [TableRule; 20] = [
     number(USER_SALTS, OfUser::Number),
     bytes(CREDENTIALS, OfUser::Leading),
     TableRule { rows: Rows::Bytes(CREDENTIAL_SECRETS), carried: Carried::Resealed, of_user: OfUser::Leading },
-    // What a policy assigns to a user who is erased stays, until an admin takes it away: there is nobody to have it.
-    text(POLICY, Carried::Copied, OfUser::Nobody),
+    text(POLICY, Carried::Copied, OfUser::Beforehand),
     TableRule {
         rows: Rows::Number64(AUDIT),
         carried: Carried::Copied,
@@ -123,7 +124,7 @@ impl OfUser {
         let leads = |bytes: &[u8]| bytes.starts_with(&number.to_be_bytes());
         match self {
             // Which ones are the user's is said in the record.
-            Self::Nobody | Self::Redacted(_) => false,
+            Self::Nobody | Self::Beforehand | Self::Redacted(_) => false,
             Self::Leading => leads(key),
             Self::BehindTime => key.get(8..).is_some_and(leads),
             Self::LeadingValue => leads(value),
