@@ -392,7 +392,7 @@ impl TenantHandle {
     /// notes.put(Memory::new("k").vector(vec![1.0, 0.0]))?;
     /// assert_eq!(tenant.index_status()?[0].tier, IndexTier::Unloaded);
     ///
-    /// notes.recall(Recall::vector(&[0.0, 1.0]))?;
+    /// notes.recall(&Recall::vector(&[0.0, 1.0]))?;
     /// let status = &tenant.index_status()?[0];
     /// assert_eq!((status.tier, status.vectors, status.building), (IndexTier::Flat, 1, None));
     ///
