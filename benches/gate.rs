@@ -9,7 +9,28 @@ use std::thread;
 
 use support::{Effort, Files, Target, World, compare, contender, data, directory};
 use watertight::disk::SystemDisk;
-use watertight::{Clock, Scopes, SystemClock};
+use watertight::{
+    Attenuation, Attestation, Clock, Engine, Issuer, Memories, Policy, Principal, Role, Scopes, SystemClock,
+    TenantHandle, TenantSpec,
+};
+
+/// A user whose role has so many rules, each about other namespaces.
+fn ruled(rules: usize) -> TenantHandle {
+    let (engine, authority) = Engine::in_memory().unwrap();
+    let operator = engine.operator(&authority.attest_operator("ops").unwrap()).unwrap();
+    operator.provision(TenantSpec::new("acme").unwrap().trusts(Issuer::authority())).unwrap();
+    let identity = authority.attest(Attestation::new("acme", "alice").unwrap().scopes(Scopes::ALL)).unwrap();
+    let tenant = engine.tenant(&identity).unwrap();
+    let role = (1..rules).fold(Role::new("many").unwrap().allow(Scopes::READ, "notes.*").unwrap(), |role, number| {
+        let other = if number % 2 == 0 { format!("other-{number}") } else { format!("some.{number}.*") };
+        let added = if number % 3 == 0 { role.deny(Scopes::ALL, &other) } else { role.allow(Scopes::ALL, &other) };
+        added.unwrap()
+    });
+    let alice = || Principal::user(tenant.user().clone());
+    let policy = Policy::new().role(role).unwrap().assign(alice(), "many").unwrap().assign(alice(), "admin").unwrap();
+    tenant.set_policy(&policy).unwrap();
+    tenant
+}
 
 fn main() {
     let mut criterion = support::criterion();
@@ -35,6 +56,44 @@ fn main() {
         vec![
             (contender("reading the system's clock, which the gate does once", read_clock), Target::None),
             (contender("gate", pass), Target::Nanoseconds(100.0)),
+        ],
+    );
+
+    let (one, thousand) = (ruled(1), ruled(1_000));
+    let notes = |tenant: &TenantHandle| tenant.memories("notes.red").unwrap();
+    let passed = |memories: Memories| move || black_box(&memories).check(Scopes::READ).unwrap();
+    let unknown = |tenant: &TenantHandle| {
+        let tenant = tenant.clone();
+        move || notes(black_box(&tenant)).check(Scopes::READ).unwrap()
+    };
+    compare(
+        "the gate of a namespace by the number of rules",
+        rounds,
+        batch,
+        vec![
+            (contender("one rule", passed(notes(&one))), Target::Nanoseconds(100.0)),
+            (contender("1,000 rules", passed(notes(&thousand))), Target::Ratio(1.5)),
+        ],
+    );
+    compare(
+        "the gate of a namespace that was not asked for before, its handle included",
+        rounds,
+        batch,
+        vec![
+            (contender("one rule", unknown(&one)), Target::None),
+            (contender("1,000 rules", unknown(&thousand)), Target::Ratio(1.5)),
+        ],
+    );
+    let narrow = |tenant: &TenantHandle| tenant.attenuate(&Attenuation::new().shared("notes.*").unwrap()).unwrap();
+    let narrowest = (0..8).fold(one.clone(), |tenant, _| narrow(&tenant));
+    compare(
+        "the gate of a namespace by how often the handle was narrowed",
+        rounds,
+        batch,
+        vec![
+            (contender("never", passed(notes(&one))), Target::None),
+            (contender("once", passed(notes(&narrow(&one)))), Target::None),
+            (contender("eight times", passed(notes(&narrowest))), Target::Nanoseconds(100.0)),
         ],
     );
 

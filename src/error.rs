@@ -98,6 +98,8 @@ pub enum Reason {
     IdentityRevoked,
     /// The issuer's key set could not be fetched.
     KeysUnavailable,
+    /// The handle was revoked, or one that it was made from.
+    HandleRevoked,
     /// Absent, foreign or forbidden.
     NotFound,
     /// A tenant of this name exists.
@@ -107,6 +109,13 @@ pub enum Reason {
         /// The version that was expected; 0 for an absent memory.
         expected: u64,
         /// The version it has; 0 when it is absent.
+        actual: u64,
+    },
+    /// The policy has another version than the one it was made from: read it again.
+    PolicyVersion {
+        /// The version that it was made from; 0 for a tenant without a policy.
+        expected: u64,
+        /// The version it has.
         actual: u64,
     },
     /// A namespace of this name exists.
@@ -209,10 +218,13 @@ impl Error {
             | Reason::NoEmbedder { .. }
             | Reason::EmbedderRefused => ErrorKind::InvalidInput,
             Reason::Full { .. } => ErrorKind::Limit,
-            Reason::TokenRefused | Reason::IdentityExpired | Reason::IdentityRevoked => ErrorKind::Unauthenticated,
+            Reason::TokenRefused | Reason::IdentityExpired | Reason::IdentityRevoked | Reason::HandleRevoked => {
+                ErrorKind::Unauthenticated
+            }
             Reason::NotFound => ErrorKind::NotFound,
             Reason::TenantExists
             | Reason::TenantState
+            | Reason::PolicyVersion { .. }
             | Reason::NamespaceExists
             | Reason::IdempotencyKeyReused
             | Reason::FeedGone
@@ -335,10 +347,14 @@ impl fmt::Display for Error {
             Reason::IdentityExpired => f.write_str("the identity has expired"),
             Reason::IdentityRevoked => f.write_str("the identity was revoked"),
             Reason::KeysUnavailable => f.write_str("the issuer's key set could not be fetched"),
+            Reason::HandleRevoked => f.write_str("the handle was revoked"),
             Reason::NotFound => f.write_str("not found"),
             Reason::TenantExists => f.write_str("a tenant of this name exists"),
             Reason::Version { expected, actual } => {
                 write!(f, "version {expected} was expected, but the memory has version {actual} (0 is absent)")
+            }
+            Reason::PolicyVersion { expected, actual } => {
+                write!(f, "version {expected} of the policy was expected, but it has version {actual}")
             }
             Reason::NamespaceExists => f.write_str("a namespace of this name exists"),
             Reason::IdempotencyKeyReused => f.write_str("the idempotency key was used for another request"),

@@ -34,6 +34,15 @@ mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use access::attenuation::Attenuation;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use access::internals as policies;
+pub use access::pattern::NamespacePattern;
+pub use access::permission::Action;
+pub use access::policy::{Policy, Principal};
+pub use access::refusal::{Decision, Refusal};
+pub use access::role::{Effect, Role, Rule};
 pub use catalog::audit::{OperatorAction, OperatorAuditEntry};
 pub use catalog::revocations::Revocation;
 pub use catalog::tenants::{TenantStatus, Tombstone};
@@ -46,6 +55,7 @@ pub use crypto::provider::{ProviderError, RootKeyProvider};
 pub use crypto::root_key::RootKey;
 pub use engine::builder::{Danger, EngineBuilder, NeedsRootKey, Ready};
 pub use engine::core::{CloseReport, Engine};
+pub use engine::impersonation::Impersonation;
 pub use engine::operator::{Operator, TenantInfo, TenantSpec};
 pub use engine::receipt::{Actor, Destroyed, Receipt, ReceiptFacts};
 pub use engine::rotation::{EngineKeyUse, KeyRotation};
@@ -57,6 +67,7 @@ pub use handle::credentials::Credentials;
 pub use handle::erasure::Erasure;
 pub use handle::listing::Listing;
 pub use handle::memories::Memories;
+pub use handle::policy::WhoAmI;
 pub use handle::recall::{AcrossHit, recall_across};
 pub use handle::reembed::Reembedding;
 pub use handle::tenant::TenantHandle;

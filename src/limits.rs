@@ -178,6 +178,33 @@ pub const ATTESTED_LIFETIME_SECONDS_MAX: u64 = 24 * 60 * 60;
 /// Life of an attested identity when the caller names none, in seconds.
 pub const ATTESTED_LIFETIME_SECONDS_DEFAULT: u64 = 15 * 60;
 
+/// Longest name of a role or of an application's action, in bytes.
+pub const ROLE_NAME_BYTES_MAX: usize = 64;
+/// Most roles that a tenant defines.
+pub const POLICY_ROLES_MAX: usize = 256;
+/// Most namespace rules of all roles of a tenant.
+pub const POLICY_RULES_MAX: usize = 4_096;
+/// Most actions that the roles of a tenant name, all roles together.
+pub const POLICY_ACTIONS_MAX: usize = 4_096;
+/// Most assignments of roles in a tenant.
+pub const POLICY_ASSIGNMENTS_MAX: usize = 4_096;
+/// How often a handle can be narrowed, one narrowing on the other.
+pub const ATTENUATIONS_MAX: usize = 8;
+/// Most namespaces and actions that one narrowing names, each kind by itself.
+pub const ATTENUATION_NAMES_MAX: usize = 256;
+/// Longest life of a detached job, in seconds; a tenant's policy may allow less.
+pub const DETACHED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
+// Whoever was revoked stays so for as long as a job may live that was detached before.
+const _: () = assert!(DETACHED_SECONDS_MAX <= REVOCATION_KEPT_SECONDS);
+/// Longest life of an impersonation, in seconds.
+pub const IMPERSONATION_SECONDS_MAX: u64 = 60 * 60;
+/// Life of an impersonation when the operator names none, in seconds.
+pub const IMPERSONATION_SECONDS_DEFAULT: u64 = 15 * 60;
+/// Users of a tenant for whom it is remembered what its policy says of them.
+pub const STANDINGS_KEPT: usize = 256;
+/// Different refusals that a tenant remembers until they are written to its audit trail; others are only counted.
+pub const REFUSALS_MAX: usize = 256;
+
 /// Largest secret of a credential, in bytes.
 pub const CREDENTIAL_BYTES_MAX: usize = 64 << 10;
 /// Longest name of a credential, in bytes.

@@ -332,7 +332,7 @@ fn faults(base: &SimDisk, errors: &mut Errors) {
         |disk: &SimDisk, after| disk.fail_write(".1.key", after),
     ];
     for plan in plans {
-        for after in 0..6 {
+        for after in 0..10 {
             let disk = base.kill();
             let Ok(world) = open(&disk, false, root()) else { panic!("the base opens") };
             plan(&disk, after);
@@ -386,6 +386,7 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
     let page = shared.list(&List::new().limit(1)).unwrap();
     let feed = shared.changes(None, 10).unwrap();
     let record = shared.get("canary.key").unwrap();
+    let role = Role::new("reader-of-notes").unwrap().allow(Scopes::READ, "notes").unwrap();
     let builder = || Engine::builder("data");
     tell!(told,
         RootKey: root(), RootKey: passphrase(), RootKey: RootKey::from_provider(Arc::new(Provider)).unwrap(),
@@ -416,7 +417,10 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
         Jwks: Jwks::from_json(&issuer.jwks_json()).unwrap(), JwtVerifier: &verifier, TokenClaims: &claims,
         HashingEmbedder: HashingEmbedder::new(8).unwrap(), SystemClock: SystemClock, Timestamp: record.created_at,
         TestClock: TestClock::at(Timestamp::from_seconds(1)), Error: TenantId::new("").unwrap_err(),
-        Hardening: Hardening::default()
+        Hardening: Hardening::default(), Attenuation: Attenuation::new().shared("notes").unwrap(),
+        Decision: handle.explain(Scopes::READ, None).unwrap(), NamespacePattern: NamespacePattern::new("notes.*").unwrap(),
+        Impersonation: Impersonation::new(info.tenant.clone(), handle.user().clone(), "a reason"),
+        Policy: handle.policy().unwrap(), Role: &role, Rule: role.rules(), WhoAmI: handle.whoami().unwrap()
     );
     let printed = vault.with_secret("CANARY_CREDENTIAL", |secret| secret.len()).unwrap();
     assert_eq!(printed, SECRET[0].len());
@@ -427,6 +431,17 @@ fn told(world: World, handle: &TenantHandle, issuer: &TestIssuer, token: &str) -
             Ok(())
         })
         .unwrap();
+    let (keys, spec) = (handle.api_keys(), ApiKeySpec::new("canary.label").unwrap().scopes(Scopes::READ));
+    let made = keys.create(&spec).unwrap();
+    assert!(!format!("{made:?}").contains(made.expose()), "an API key is printed");
+    tell!(told,
+        ApiKeys: &keys, ApiKeySpec: &spec, NewApiKey: &made, ApiKeyInfo: keys.list().unwrap(), ApiKeyId: made.info.id,
+        ClaimPath: ClaimPath::pointer("/canary/claim").unwrap(), KeyFetchError: KeyFetchError,
+        CompoundId: CompoundId::new(&info.tenant, "canary.subject").unwrap(),
+        KeySource: KeySource::from(Jwks::from_json(&issuer.jwks_json()).unwrap()),
+        Membership: world.identity("canary.tenant", "canary.subject", Scopes::ALL).memberships().to_vec(),
+        Revocation: Revocation::everyone(),
+    );
     let reembedding = shared.reembedding("canary.other.model").unwrap();
     let progress = reembedding.step(|memories| Ok(vec![Some(vec![0.5; 3]); memories.len()])).unwrap();
     tell!(told,

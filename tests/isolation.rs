@@ -2,6 +2,8 @@
 //!
 //! The table is held against the source, so that an operation without a row does not go unnoticed.
 
+#[path = "isolation/oracle.rs"]
+mod oracle;
 mod support;
 
 use std::collections::BTreeSet;
@@ -16,10 +18,10 @@ use support::sim_disk::SimDisk;
 use support::world::World;
 use syn::visit::{self, Visit};
 use watertight::{
-    ApiKeySpec, ApiKeys, Audit, Authored, Credential, Credentials, Error, ErrorKind, Issuer, List, Memories, Memory,
-    MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Recall, Reembedding, Result, Revocation, Scopes,
-    Selection, TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction, UserId, VerifiedIdentity,
-    recall_across,
+    ApiKeySpec, ApiKeys, Attenuation, Audit, AuditAction, Authored, Credential, Credentials, Error, ErrorKind, Issuer,
+    List, Memories, Memory, MemoryRecord, NamespaceSettings, NamespaceUpdate, Patch, Principal, Recall, Reembedding,
+    Result, Revocation, Scopes, Selection, TenantHandle, TenantId, TenantSpec, TestClock, Timestamp, Transaction,
+    UserId, VerifiedIdentity, recall_across,
 };
 
 /// A handle with the small handles it gave. Those of live handles are made, and used, before the situation arises:
@@ -138,6 +140,22 @@ fn text(secret: &[u8]) -> String {
     String::from_utf8_lossy(secret).into_owned()
 }
 
+/// A handle that is good for one namespace alone.
+fn narrowed(hands: &Hands) -> Result<Memories> {
+    hands.tenant.attenuate(&Attenuation::new().shared("notes")?)?.memories("notes")
+}
+
+/// Makes the user the tenant's owner, by a policy of its own.
+fn own(hands: &Hands) -> Result<u64> {
+    let policy = hands.tenant.policy()?.assign(Principal::user(hands.tenant.user().clone()), "owner")?;
+    hands.tenant.set_policy(&policy.detached_jobs(Duration::from_secs(60))?)
+}
+
+fn detached(hands: &Hands) -> Result<Memories> {
+    own(hands)?;
+    hands.tenant.detach(Duration::from_secs(60))?.memories("notes")
+}
+
 /// The figures of an erasure.
 fn erase(hands: &Hands, user: &str) -> Result<impl Debug> {
     let user = UserId::new(Issuer::authority(), user)?;
@@ -182,6 +200,21 @@ fn table() -> Vec<Row> {
                                                                       [Says("acme alice"),  Says("zoo alice"),   Says("acme bob"),      ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::namespaces", |h| print(h.tenant.namespaces()),
                                                                       [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
+        Row { method: "TenantHandle::whoami", needs: Scopes::NONE, changes: false, run: |h| print(h.tenant.whoami().map(|me| (me.tenant, me.user))), expected:
+                                                                      [Says("alice"),       Says("alice"),       Says("bob"),           Says("alice"), STOPPED, EXPIRED, ABSENT, ABSENT, Says("alice"), STOPPED] },
+        audit("TenantHandle::policy", |h| print(h.tenant.policy()),   [Says("version: 0"),  Says("version: 0"),  Says("version: 0"),    ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("version: 0"), STOPPED]),
+        audit("TenantHandle::explain", |h| print(h.tenant.explain(Scopes::READ, Some("notes"))),
+                                                                      [Says("true"),        Says("true"),        Says("true"),          ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("true"), STOPPED]),
+        audit("TenantHandle::require", |h| print(h.tenant.require(Scopes::ADMIN)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
+        read("TenantHandle::attenuate", |h| print(narrowed(h).and_then(|notes| notes.get("k"))),
+                                                                      [Says("acme shared"), Says("zoo shared"),  Says("acme shared"),   ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, ABSENT, STOPPED]),
+        change("TenantHandle::set_policy", Scopes::ADMIN, |h| print(own(h)),
+                                                                      [Says("1"),           Says("1"),           Says("1"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("1"), STOPPED]),
+        change("TenantHandle::detach", Scopes::READ | Scopes::ADMIN, |h| print(detached(h).and_then(|notes| notes.count(&Selection::all()))),
+                                                                      [Says("3"),           Says("4"),           Says("3"),             ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("0"), STOPPED]),
+        read("Memories::check", |h| print(h.shared.check(Scopes::READ)),
+                                                                      [Says("()"),          Says("()"),          Says("()"),            ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("()"), STOPPED]),
         read("TenantHandle::index_status", |h| print(h.tenant.index_status()),
                                                                       [Says("private: true"), Says("private: true"), Says("private: true"), ABSENT, STOPPED, EXPIRED, ABSENT, ABSENT, Says("[]"), STOPPED]),
         read("TenantHandle::check", |h| print(h.tenant.check(Scopes::READ)),
@@ -326,8 +359,9 @@ fn handles_are_send_sync_and_owned() {
 }
 
 /// Public methods of the handles that need no row, and why.
-const NO_OPERATION: [(&str, &str); 15] = [
+const NO_OPERATION: [(&str, &str); 16] = [
     ("TenantHandle::api_keys", "only names the keys"),
+    ("TenantHandle::withdraw", "takes away what the caller holds, and answers nothing"),
     ("TenantHandle::credentials", "only names the credentials"),
     ("Transaction::memories", "only names a namespace, which need not exist"),
     ("Transaction::private", "only names a namespace, which need not exist"),
@@ -401,10 +435,19 @@ impl Scene {
 
     /// Everything that can be read of a tenant, byte for byte.
     fn everything(&self, tenant: &str) -> Vec<Fingerprint> {
+        self.answers(tenant, |_| true)
+    }
+
+    /// The same without the trail, which tells what was refused.
+    fn everything_but_the_trail(&self, tenant: &str) -> Vec<Fingerprint> {
+        self.answers(tenant, |row| !row.method.starts_with("Audit::"))
+    }
+
+    fn answers(&self, tenant: &str, of: fn(&Row) -> bool) -> Vec<Fingerprint> {
         let mut found = Vec::new();
         for user in ["alice", "bob"] {
             let hands = self.hands(tenant, user);
-            found.extend(table().iter().filter(|row| !row.changes).map(|row| match (row.run)(&hands) {
+            found.extend(table().iter().filter(|row| !row.changes && of(row)).map(|row| match (row.run)(&hands) {
                 Ok(answer) => answer,
                 Err(error) => format!("{error:?}"),
             }));
@@ -475,7 +518,8 @@ fn foreign(situation: Situation) -> &'static [&'static str] {
 fn run_column(situation: Situation) {
     for row in table() {
         let scene = Scene::new();
-        let before = scene.everything("acme");
+        let before = scene.everything_but_the_trail("acme");
+        let trail = scene.hands("acme", "alice").audit.verify().unwrap().entries;
         for door in scene.doors(situation, row.needs) {
             let answer = door.and_then(|hands| (row.run)(&hands));
             let place = || format!("{} in {situation:?}: {answer:?}", row.method);
@@ -497,7 +541,10 @@ fn run_column(situation: Situation) {
             scene.world.operator().resume(&TenantId::new("acme").unwrap()).unwrap();
         }
         if let WithoutScope | Suspended | Expired = situation {
-            assert_eq!(scene.everything("acme"), before, "{} in {situation:?}", row.method);
+            assert_eq!(scene.everything_but_the_trail("acme"), before, "{} in {situation:?}", row.method);
+            let entries = scene.hands("acme", "alice").audit.entries(trail + 1, 1_000).unwrap();
+            let refused = |action| matches!(situation, WithoutScope) && action == AuditAction::Attempt;
+            assert!(entries.iter().all(|entry| refused(entry.action)), "{} in {situation:?}: {entries:?}", row.method);
         }
     }
 }

@@ -81,9 +81,11 @@ fn names(tenant: &TenantHandle) -> Vec<(String, bool)> {
     infos.into_iter().map(|info| (info.namespace.as_str().to_owned(), info.private)).collect()
 }
 
-/// Everything that a refused change must leave as it was.
+/// Everything that a refused change must leave as it was: all but that the trail tells of it.
 fn state(tenant: &TenantHandle) -> impl PartialEq + std::fmt::Debug + use<> {
-    (tenant.usage().unwrap(), tenant.namespaces().unwrap(), tenant.audit().verify().unwrap())
+    let trail = tenant.audit().entries(1, 1_000).unwrap();
+    let changes: Vec<_> = trail.into_iter().filter(|entry| entry.action != AuditAction::Attempt).collect();
+    (tenant.usage().unwrap(), tenant.namespaces().unwrap(), changes)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::{Incarnation, TenantId};
+use crate::id::{Incarnation, TenantId, UserId};
 use crate::store::codec::Record;
 
 /// A step of a tenant's lifecycle, or of the engine's keys.
@@ -28,6 +28,8 @@ pub enum OperatorAction {
     Purged,
     /// A provisioning that a crash interrupted was cleared away.
     Abandoned,
+    /// An operator was given an identity to act for a user.
+    Impersonate,
     /// A rotation of the root key began.
     RotateRootKey,
     /// It ended: the root key before opens nothing any more.
@@ -71,6 +73,10 @@ pub struct OperatorAuditEntry {
     pub tenant: Option<TenantId>,
     /// To which life of that name.
     pub incarnation: Option<Incarnation>,
+    /// For whom the operator may act; absent for what is about no user.
+    pub user: Option<UserId>,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
 }
 
 impl Record for OperatorAuditEntry {

@@ -364,6 +364,39 @@ impl Catalog {
         })
     }
 
+    /// Records that an operator may act for a user of a tenant.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such tenant, or it is being made or purged.
+    pub(crate) fn record_impersonation(
+        &self,
+        act: Act<'_>,
+        tenant: &TenantId,
+        user: &UserId,
+        reason: &str,
+    ) -> Result<()> {
+        self.database.write(|mut writer| {
+            let record = {
+                let tenants = writer.open_table(TENANTS)?;
+                let row = tenants.get(tenant.as_str())?.ok_or_else(Error::not_found)?;
+                codec::decode::<TenantRecord>(row.value())?
+            };
+            if !matches!(record.status, TenantStatus::Active | TenantStatus::Suspended) {
+                return Err(Error::not_found());
+            }
+            let entry = OperatorAuditEntry {
+                at: act.at,
+                operator: act.operator.map(str::to_owned),
+                action: OperatorAction::Impersonate,
+                tenant: Some(tenant.clone()),
+                incarnation: Some(record.incarnation),
+                user: Some(user.clone()),
+                reason: Some(reason.to_owned()),
+            };
+            append(&mut writer, &entry)
+        })
+    }
+
     /// What stays of a purged incarnation.
     pub(crate) fn tombstone(&self, incarnation: Incarnation) -> Result<Option<Tombstone>> {
         self.database.read(|tables| {
@@ -473,14 +506,20 @@ pub(super) fn record(
     action: OperatorAction,
     tenant: Option<(&TenantId, Incarnation)>,
 ) -> Result<()> {
-    let mut now = facts(&writer.open_table(META)?)?;
     let entry = OperatorAuditEntry {
         at: act.at,
         operator: act.operator.map(str::to_owned),
         action,
         tenant: tenant.map(|(name, _)| name.clone()),
         incarnation: tenant.map(|(_, incarnation)| incarnation),
+        user: None,
+        reason: None,
     };
-    chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, &entry)?;
+    append(writer, &entry)
+}
+
+fn append(writer: &mut Writer<'_>, entry: &OperatorAuditEntry) -> Result<()> {
+    let mut now = facts(&writer.open_table(META)?)?;
+    chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, entry)?;
     put_facts(writer, &now)
 }

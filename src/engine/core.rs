@@ -221,7 +221,8 @@ impl Engine {
     /// Opens the operators' door.
     ///
     /// # Authority
-    /// The result manages the lifecycle of every tenant and reads the content of none, until the identity expires.
+    /// The result manages the lifecycle of every tenant and reads the content of none but by acting for a user on record,
+    /// until the identity expires.
     ///
     /// # Errors
     /// `Unauthenticated` when the identity has expired or is another engine's.

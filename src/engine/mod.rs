@@ -3,6 +3,7 @@
 mod api_keys;
 pub(crate) mod builder;
 pub(crate) mod core;
+pub(crate) mod impersonation;
 mod keeper;
 pub(crate) mod keyring;
 pub(crate) mod lifecycle;

@@ -65,7 +65,7 @@ impl TenantSpec {
         self
     }
 
-    /// Gives a user every scope, whatever its tokens say; at most 64.
+    /// Gives a user every scope, whatever its tokens say, and the role `owner`, whatever the tenant's policy says; at most 64.
     #[must_use]
     pub fn owner(mut self, user: UserId) -> Self {
         if !self.owners.contains(&user) {
@@ -125,7 +125,8 @@ impl TenantInfo {
 /// The lifecycle of every tenant.
 ///
 /// # Authority
-/// It provisions, re-keys, stops and destroys tenants. It has no way to a tenant's content, and no `Clone`.
+/// It provisions, re-keys, stops and destroys tenants. It has no way to a tenant's content but to act for a user on record
+/// ([`Operator::impersonate`]), and no `Clone`.
 ///
 /// ```
 /// use watertight::*;
@@ -163,7 +164,7 @@ impl TenantInfo {
 #[derive(Debug)]
 pub struct Operator {
     pub(super) engine: Arc<Inner>,
-    identity: VerifiedOperator,
+    pub(super) identity: VerifiedOperator,
 }
 
 impl Operator {

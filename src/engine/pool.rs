@@ -13,6 +13,7 @@ use super::keeper::Keeper;
 use super::merger::Merger;
 use super::slot::{Lease, Slot, Unopened};
 use super::stats::EngineStats;
+use crate::access::live::LivePolicy;
 use crate::access::state::TenantState;
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
@@ -41,6 +42,7 @@ pub(crate) struct TenantSlot {
     /// Of the files that count; changed by a re-keying. 0 while only the catalog can tell.
     epoch: AtomicU32,
     pub(crate) state: Arc<TenantState>,
+    pub(crate) policy: Arc<LivePolicy>,
     /// See [`TenantSlot::lock_files`].
     files: Mutex<()>,
     pub(crate) meters: Meters,
@@ -109,10 +111,11 @@ impl Pool {
         }
         if slots.known.len() >= slots.prune_at {
             // Nobody but this map can give out a slot that it alone holds. One whose last sync failed must not be
-            // forgotten.
+            // forgotten, nor one that has refused something and not written it down.
             let retired = &self.retired_operations;
             slots.known.retain(|_, slot| {
-                let held = Arc::strong_count(slot) > 1 || slot.sync_failed.load(Ordering::Acquire);
+                let must_stay = slot.sync_failed.load(Ordering::Acquire) || slot.policy.refusals().is_waiting();
+                let held = Arc::strong_count(slot) > 1 || must_stay;
                 if !held {
                     retired.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
@@ -125,6 +128,7 @@ impl Pool {
             incarnation,
             epoch: AtomicU32::new(epoch.0),
             state: TenantState::active(),
+            policy: Arc::default(),
             files: Mutex::new(()),
             meters: Meters::new(self.activity.clone()),
             file: Slot::new(),
@@ -387,6 +391,7 @@ impl TenantSlot {
     }
 
     fn closed(&self, tenant: &Tenant) -> Result<()> {
+        tenant.record_refusals(self.policy.refusals());
         let outcome = tenant.close();
         self.sync_failed.store(outcome.sync_failed, Ordering::Release);
         if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }

@@ -50,12 +50,15 @@ impl ApiKeys {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope `admin` or one of the key's own scopes, and when an API key asks; `Limit` when the
+    /// `NotFound` without the scope `admin` or one of the key's own scopes, and when an API key asks, a handle that was
+    /// narrowed or detached, or an operator who acts for the user; `Limit` when the
     /// tenant has 1,000.
     pub fn create(&self, spec: &ApiKeySpec) -> Result<NewApiKey> {
         self.access.run::<Admin, _>(|tenant, proof| {
             let gate = self.access.gate();
-            if proof.user().issuer().is_api_keys() || !gate.scopes().contains(spec.scopes) {
+            // A key would outlive what narrows a handle, and an operator's leave to act for a user.
+            let may_make = gate.is_whole() && !proof.user().issuer().is_api_keys();
+            if !may_make || !gate.scopes().contains(spec.scopes) {
                 return Err(Error::not_found());
             }
             let key = ApiKey::random()?;

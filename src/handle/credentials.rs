@@ -7,10 +7,11 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::tenant::Access;
-use crate::access::gate::{Delete, Read, Write};
+use crate::access::gate::{Delete, Operation, Proof, Read, Write};
 use crate::error::{Error, Reason, Result};
 use crate::limits::TEMPLATE_EXPRESSIONS_MAX;
 use crate::tenant::credential::{Credential, CredentialInfo};
+use crate::tenant::open::Tenant;
 use crate::tenant::template::{SecretText, Template};
 use crate::tenant::vault::Which;
 
@@ -28,6 +29,11 @@ pub struct Credentials {
 impl Credentials {
     pub(super) fn new(access: Arc<Access>) -> Self {
         Self { access }
+    }
+
+    /// An operation on the user's credentials.
+    fn run<O: Operation, R>(&self, work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>) -> Result<R> {
+        self.access.run_at(self.access.credentials(), work)
     }
 
     /// Puts a secret under a name, replacing all that the name had. Needs the scope `write`. Gives its version: 1 for the
@@ -51,7 +57,7 @@ impl Credentials {
     /// `InvalidInput` when name, secret, metadata or expiry break a rule; `Limit` beyond 1,000 names; `NotFound` without
     /// the scope.
     pub fn put(&self, name: &str, credential: &Credential) -> Result<u64> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.put_credential(proof, name, credential))
+        self.run::<Write, _>(|tenant, proof| tenant.put_credential(proof, name, credential))
     }
 
     /// Puts another secret under a name and keeps the one before it for `overlap`, at most 30 days, or until
@@ -79,7 +85,7 @@ impl Credentials {
     /// `NotFound` when there is none of this name, or without the scope; `InvalidInput` as for [`Credentials::put`], and
     /// when `overlap` is zero or too long.
     pub fn rotate(&self, name: &str, credential: &Credential, overlap: Duration) -> Result<u64> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.rotate_credential(proof, name, credential, overlap))
+        self.run::<Write, _>(|tenant, proof| tenant.rotate_credential(proof, name, credential, overlap))
     }
 
     /// Forgets the secret before the current one: the new one is in use everywhere. Needs the scope `write`. Gives
@@ -104,7 +110,7 @@ impl Credentials {
     /// # Errors
     /// `NotFound` when there is none of this name, or without the scope.
     pub fn confirm(&self, name: &str) -> Result<bool> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.confirm_credential(proof, name))
+        self.run::<Write, _>(|tenant, proof| tenant.confirm_credential(proof, name))
     }
 
     /// Deletes a credential with all its secrets. Needs the scope `delete`. What it was may linger in unused pages of
@@ -127,7 +133,7 @@ impl Credentials {
     /// # Errors
     /// `NotFound` when there is none of this name, or without the scope.
     pub fn delete(&self, name: &str) -> Result<()> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete_credential(proof, name))
+        self.run::<Delete, _>(|tenant, proof| tenant.delete_credential(proof, name))
     }
 
     /// What is known of the credentials, in byte order of their names, without any secret. Needs the scope `read`.
@@ -153,7 +159,7 @@ impl Credentials {
     /// # Errors
     /// `NotFound` without the scope.
     pub fn list(&self) -> Result<Vec<CredentialInfo>> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.credentials(proof))
+        self.run::<Read, _>(|tenant, proof| tenant.credentials(proof))
     }
 
     /// Lends the secret of a name to `work`. Needs the scope `read`. The use is counted, durably, before the secret is
@@ -203,7 +209,7 @@ impl Credentials {
     }
 
     fn secret(&self, name: &str, which: Which) -> Result<Zeroizing<Vec<u8>>> {
-        let secrets = self.access.run::<Read, _>(|tenant, proof| tenant.use_credentials(proof, &[name], which))?;
+        let secrets = self.run::<Read, _>(|tenant, proof| tenant.use_credentials(proof, &[name], which))?;
         // One name gives one secret.
         secrets.into_iter().next().ok_or_else(|| Reason::DamagedRecord("credential").into())
     }
@@ -273,7 +279,7 @@ impl Credentials {
             return Err(Error::too_large("number of expressions", TEMPLATE_EXPRESSIONS_MAX, names.len()));
         }
         // Also without a name in them: whether the handle is good does not depend on what it is asked.
-        let secrets = self.access.run::<Read, _>(|tenant, proof| {
+        let secrets = self.run::<Read, _>(|tenant, proof| {
             if names.is_empty() { Ok(Vec::new()) } else { tenant.use_credentials(proof, &names, Which::Current) }
         })?;
         let mut secrets = secrets.into_iter();

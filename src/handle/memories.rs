@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::tenant::Access;
-use crate::access::gate::{Delete, Write};
+use crate::access::door::Door;
+use crate::access::gate::{Delete, Operation, Proof, Write};
 use crate::error::{Reason, Result};
 use crate::id::Namespace;
+use crate::identity::scope::Scopes;
 use crate::tenant::memory::Memory;
 use crate::tenant::namespace::KnownPlace;
 use crate::tenant::once::Once;
+use crate::tenant::open::Tenant;
 use crate::tenant::patch::Patch;
 use crate::tenant::place::Area;
 use crate::tenant::selection::Selection;
@@ -44,13 +47,25 @@ use crate::tenant::write::{Batch, Deleted, PutOutcome};
 pub struct Memories {
     pub(super) access: Arc<Access>,
     pub(super) area: Area,
+    door: Arc<Door>,
     pub(super) known: Arc<KnownPlace>,
     once: Option<Once>,
 }
 
 impl Memories {
     pub(super) fn new(access: Arc<Access>, area: Area) -> Self {
-        Self { access, area, known: Arc::default(), once: None }
+        let door = access.door(&area);
+        Self { access, area, door, known: Arc::default(), once: None }
+    }
+
+    /// An operation on this namespace.
+    pub(super) fn run<O: Operation, R>(&self, work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>) -> Result<R> {
+        self.access.run_at(&self.door, work)
+    }
+
+    /// Whether this kind of operation is allowed in this namespace, beside another operation.
+    pub(super) fn admit<O: Operation>(&self) -> Result<()> {
+        self.door.admit::<O>().map(|_| ())
     }
 
     /// The name of the namespace.
@@ -117,6 +132,28 @@ impl Memories {
         Ok(Self { once: Some(Once::new(key)?), ..self.clone() })
     }
 
+    /// Whether all of these permissions are held in this namespace now: it passes the gate and does nothing else. It tells
+    /// nothing of whether the namespace exists.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// # let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// # operator.provision(TenantSpec::new("acme")?.trusts(Issuer::authority()))?;
+    /// let identity = authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ))?;
+    /// let notes = engine.tenant(&identity)?.memories("notes")?;
+    /// notes.check(Scopes::READ)?;
+    /// assert_eq!(notes.check(Scopes::WRITE).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`TenantHandle::check`](crate::TenantHandle::check).
+    pub fn check(&self, needed: Scopes) -> Result<()> {
+        self.access.know_policy()?;
+        self.door.check(needed)
+    }
+
     /// Puts a memory, replacing all of what its key had. Needs the scope `write`.
     ///
     /// When this returns `Ok`, the memory, the usage that counts it and the audit entry that names it are durable,
@@ -179,7 +216,7 @@ impl Memories {
             None => None,
         };
         let batch = self.embedded(batch)?;
-        self.access.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, once, batch))
+        self.run::<Write, _>(|tenant, proof| tenant.put(proof, &self.area, once, batch))
     }
 
     /// Gives vectors to the texts that have none, where the namespace's model has an embedder.
@@ -187,7 +224,7 @@ impl Memories {
         if self.access.embedders().is_empty() || batch.texts_to_embed().is_empty() {
             return Ok(batch);
         }
-        let model = self.access.run::<Write, _>(|tenant, proof| tenant.model_of(proof, &self.area, &self.known))?;
+        let model = self.run::<Write, _>(|tenant, proof| tenant.model_of(proof, &self.area, &self.known))?;
         self.access.embedded(model, batch)
     }
 
@@ -216,7 +253,7 @@ impl Memories {
     /// `NotFound` when there is none; `Conflict` when another version was expected; `InvalidInput` when the patch or
     /// the content after it exceeds the limits of content; `OutcomeUnknown` as for [`Memories::put`].
     pub fn patch(&self, patch: &Patch) -> Result<PutOutcome> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.patch(proof, &self.area, self.once.as_ref(), patch))
+        self.run::<Write, _>(|tenant, proof| tenant.patch(proof, &self.area, self.once.as_ref(), patch))
     }
 
     /// Deletes the memory of a key. Needs the scope `delete`. Durable when it returns `Ok`.
@@ -237,7 +274,7 @@ impl Memories {
     /// # Errors
     /// `NotFound` when there is none; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete(&self, key: &str) -> Result<()> {
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, self.once.as_ref(), key, None))
+        self.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, self.once.as_ref(), key, None))
     }
 
     /// Deletes the memory of a key if it has this version now. Needs the scope `delete`.
@@ -261,7 +298,7 @@ impl Memories {
     /// `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete_version(&self, key: &str, version: u64) -> Result<()> {
         let once = self.once.as_ref();
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, once, key, Some(version)))
+        self.run::<Delete, _>(|tenant, proof| tenant.delete(proof, &self.area, once, key, Some(version)))
     }
 
     /// Deletes the selected memories, the oldest 10,000 of them at most, in one durable transaction with an audit entry
@@ -293,6 +330,6 @@ impl Memories {
     /// `InvalidInput` when the selection breaks a limit; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete_where(&self, selection: &Selection) -> Result<Deleted> {
         let once = self.once.as_ref();
-        self.access.run::<Delete, _>(|tenant, proof| tenant.delete_where(proof, &self.area, once, selection))
+        self.run::<Delete, _>(|tenant, proof| tenant.delete_where(proof, &self.area, once, selection))
     }
 }

@@ -33,7 +33,7 @@ impl Memories {
     /// `Conflict` when the namespace exists, `InvalidInput` when a setting is out of range, `Limit` when the tenant has
     /// as many namespaces as it may.
     pub fn create(&self, settings: &NamespaceSettings) -> Result<NamespaceInfo> {
-        self.access.run::<Write, _>(|tenant, proof| tenant.create_namespace(proof, &self.area, settings))
+        self.run::<Write, _>(|tenant, proof| tenant.create_namespace(proof, &self.area, settings))
     }
 
     /// The namespace's settings. Needs the scope `read`.
@@ -54,7 +54,7 @@ impl Memories {
     /// # Errors
     /// `NotFound` when it does not exist.
     pub fn info(&self) -> Result<NamespaceInfo> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.namespace(proof, &self.area))
+        self.run::<Read, _>(|tenant, proof| tenant.namespace(proof, &self.area))
     }
 
     /// Changes what can be changed of the settings. Needs the scope `admin`, or `write` for a private namespace.
@@ -77,14 +77,14 @@ impl Memories {
     /// `NotFound` when it does not exist, `InvalidInput` when a setting is out of range.
     pub fn update(&self, update: &NamespaceUpdate) -> Result<NamespaceInfo> {
         if self.area.private {
-            self.access.run::<Write, _>(|tenant, proof| tenant.update_namespace(proof, &self.area, update))
+            self.run::<Write, _>(|tenant, proof| tenant.update_namespace(proof, &self.area, update))
         } else {
-            self.access.run::<Admin, _>(|tenant, proof| tenant.update_namespace(proof, &self.area, update))
+            self.run::<Admin, _>(|tenant, proof| tenant.update_namespace(proof, &self.area, update))
         }
     }
 
     /// Gives the namespace another name, and a handle for that. Needs the scope `admin`, or `write` for a private
-    /// namespace. Handles of the old name find nothing from then on; cursors and feed positions of the old name end.
+    /// namespace, under both names. Handles of the old name find nothing from then on; cursors and feed positions of the old name end.
     ///
     /// ```
     /// # use watertight::*;
@@ -105,12 +105,19 @@ impl Memories {
     /// the rule of [`Namespace`].
     pub fn rename(&self, to: &str) -> Result<Self> {
         let to = Namespace::new(to)?;
+        let renamed = Self::new(self.access.clone(), Area { namespace: to.clone(), private: self.area.private });
         if self.area.private {
-            self.access.run::<Write, _>(|tenant, proof| tenant.rename_namespace(proof, &self.area, &to))?;
+            self.run::<Write, _>(|tenant, proof| {
+                renamed.admit::<Write>()?;
+                tenant.rename_namespace(proof, &self.area, &to)
+            })?;
         } else {
-            self.access.run::<Admin, _>(|tenant, proof| tenant.rename_namespace(proof, &self.area, &to))?;
+            self.run::<Admin, _>(|tenant, proof| {
+                renamed.admit::<Admin>()?;
+                tenant.rename_namespace(proof, &self.area, &to)
+            })?;
         }
-        Ok(Self::new(self.access.clone(), Area { namespace: to, private: self.area.private }))
+        Ok(renamed)
     }
 
     /// Deletes the namespace with all its memories. Needs the scope `admin`, or `delete` for a private namespace.
@@ -137,9 +144,9 @@ impl Memories {
     /// `NotFound` when it does not exist; `OutcomeUnknown` as for [`Memories::put`].
     pub fn delete_namespace(&self) -> Result<Deleted> {
         if self.area.private {
-            self.access.run::<Delete, _>(|tenant, proof| tenant.delete_namespace(proof, &self.area))
+            self.run::<Delete, _>(|tenant, proof| tenant.delete_namespace(proof, &self.area))
         } else {
-            self.access.run::<Admin, _>(|tenant, proof| tenant.delete_namespace(proof, &self.area))
+            self.run::<Admin, _>(|tenant, proof| tenant.delete_namespace(proof, &self.area))
         }
     }
 }

@@ -29,7 +29,7 @@ impl Memories {
     /// # Errors
     /// `NotFound` when there is none.
     pub fn get(&self, key: &str) -> Result<MemoryRecord> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.get(proof, &self.area, &self.known, key))
+        self.run::<Read, _>(|tenant, proof| tenant.get(proof, &self.area, &self.known, key))
     }
 
     /// The memories of several keys, in the order of the keys, `None` where there is none; all of one state of the
@@ -53,7 +53,7 @@ impl Memories {
     /// # Errors
     /// `InvalidInput` above 10,000 keys, or when a key breaks its rule.
     pub fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<MemoryRecord>>> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.get_many(proof, &self.area, &self.known, keys))
+        self.run::<Read, _>(|tenant, proof| tenant.get_many(proof, &self.area, &self.known, keys))
     }
 
     /// Whether there is a memory of a key. Needs the scope `read`.
@@ -74,7 +74,7 @@ impl Memories {
     /// # Errors
     /// `InvalidInput` when the key breaks its rule.
     pub fn exists(&self, key: &str) -> Result<bool> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.exists(proof, &self.area, &self.known, key))
+        self.run::<Read, _>(|tenant, proof| tenant.exists(proof, &self.area, &self.known, key))
     }
 
     /// How many memories are selected. Needs the scope `read`. It looks at every memory of the namespace.
@@ -96,7 +96,7 @@ impl Memories {
     /// # Errors
     /// `InvalidInput` when the selection breaks a limit.
     pub fn count(&self, selection: &Selection) -> Result<u64> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.count(proof, &self.area, &self.known, selection))
+        self.run::<Read, _>(|tenant, proof| tenant.count(proof, &self.area, &self.known, selection))
     }
 
     /// One page of the memories, newest first unless asked otherwise. Needs the scope `read`. A namespace that does not
@@ -127,7 +127,7 @@ impl Memories {
     /// # Errors
     /// `InvalidInput` when the limit is out of range or the cursor was not given out for this list.
     pub fn list(&self, list: &List) -> Result<Page> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.list(proof, &self.area, &self.known, list))
+        self.run::<Read, _>(|tenant, proof| tenant.list(proof, &self.area, &self.known, list))
     }
 
     /// The memories of a list one after the other, page by page. Needs the scope `read`.
@@ -190,6 +190,6 @@ impl Memories {
     /// what was applied and begin without a position. `InvalidInput` when the limit is out of range or the position was
     /// not given out for this feed.
     pub fn changes(&self, since: Option<&FeedPosition>, limit: usize) -> Result<FeedPage> {
-        self.access.run::<Read, _>(|tenant, proof| tenant.changes(proof, &self.area, &self.known, since, limit))
+        self.run::<Read, _>(|tenant, proof| tenant.changes(proof, &self.area, &self.known, since, limit))
     }
 }

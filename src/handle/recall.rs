@@ -72,12 +72,12 @@ impl Memories {
         };
         let vector = embedded.iter().find(|(embedded, _)| Some(embedded) == model.as_ref());
         let vector = vector.map(|(model, vector)| (model.as_str(), vector));
-        self.access.run::<Read, _>(|tenant, proof| tenant.recall(proof, &self.area, &self.known, recall, vector))
+        self.run::<Read, _>(|tenant, proof| tenant.recall(proof, &self.area, &self.known, recall, vector))
     }
 
     /// Embeds a text by the namespace's model and gives the model; `None` when there is no namespace to ask.
     fn embed_question(&self, text: &str, embedded: &mut Vec<(String, GivenVector)>) -> Result<Option<String>> {
-        let found = self.access.run::<Read, _>(|tenant, proof| tenant.find_namespace(proof, &self.area))?;
+        let found = self.run::<Read, _>(|tenant, proof| tenant.find_namespace(proof, &self.area))?;
         let Some(info) = found else { return Ok(None) };
         let model = info.model.ok_or(Reason::NoEmbedder { model: None })?;
         if !embedded.iter().any(|(known, _)| *known == model) {

@@ -70,9 +70,9 @@ impl Memories {
     /// model is under way.
     pub fn reembedding(&self, model: &str) -> Result<Reembedding> {
         if self.area.private {
-            self.access.run::<Write, _>(|tenant, proof| tenant.begin_reembedding(proof, &self.area, model))?;
+            self.run::<Write, _>(|tenant, proof| tenant.begin_reembedding(proof, &self.area, model))?;
         } else {
-            self.access.run::<Admin, _>(|tenant, proof| tenant.begin_reembedding(proof, &self.area, model))?;
+            self.run::<Admin, _>(|tenant, proof| tenant.begin_reembedding(proof, &self.area, model))?;
         }
         Ok(Reembedding { memories: self.clone(), model: model.to_owned() })
     }
@@ -105,11 +105,11 @@ impl Reembedding {
         &self,
         embed: impl FnOnce(&[MemoryRecord]) -> Result<Vec<Option<Vec<f32>>>>,
     ) -> Result<ReembedProgress> {
-        let (access, area) = (&self.memories.access, &self.memories.area);
+        let (memories, area) = (&self.memories, &self.memories.area);
         let batch = if area.private {
-            access.run::<Write, _>(|tenant, proof| tenant.next_to_reembed(proof, area, &self.model))?
+            memories.run::<Write, _>(|tenant, proof| tenant.next_to_reembed(proof, area, &self.model))?
         } else {
-            access.run::<Admin, _>(|tenant, proof| tenant.next_to_reembed(proof, area, &self.model))?
+            memories.run::<Admin, _>(|tenant, proof| tenant.next_to_reembed(proof, area, &self.model))?
         };
         let Some(batch) = batch else {
             // It is finished, if it was not cancelled.
@@ -123,9 +123,9 @@ impl Reembedding {
         let vectors = vectors.into_iter().map(|vector| vector.map(|vector| GivenVector::new(&vector)).transpose());
         let vectors = vectors.collect::<Result<Vec<_>>>()?;
         if area.private {
-            access.run::<Write, _>(|tenant, proof| tenant.reembed(proof, area, &batch, &vectors))
+            memories.run::<Write, _>(|tenant, proof| tenant.reembed(proof, area, &batch, &vectors))
         } else {
-            access.run::<Admin, _>(|tenant, proof| tenant.reembed(proof, area, &batch, &vectors))
+            memories.run::<Admin, _>(|tenant, proof| tenant.reembed(proof, area, &batch, &vectors))
         }
     }
 
@@ -227,11 +227,11 @@ impl Reembedding {
     /// # Errors
     /// `NotFound` when the namespace is gone.
     pub fn cancel(self) -> Result<()> {
-        let (access, area) = (&self.memories.access, &self.memories.area);
+        let (memories, area) = (&self.memories, &self.memories.area);
         if area.private {
-            access.run::<Write, _>(|tenant, proof| tenant.cancel_reembedding(proof, area))
+            memories.run::<Write, _>(|tenant, proof| tenant.cancel_reembedding(proof, area))
         } else {
-            access.run::<Admin, _>(|tenant, proof| tenant.cancel_reembedding(proof, area))
+            memories.run::<Admin, _>(|tenant, proof| tenant.cancel_reembedding(proof, area))
         }
     }
 }

@@ -9,7 +9,9 @@ use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
 use crate::access::admission::{Admission, bearer, trusts};
-use crate::access::gate::{Admin, Gate, Operation, Proof, Read, Transact};
+use crate::access::door::{Door, Part};
+use crate::access::gate::{Admin, Enter, Gate, Operation, Proof, Read, Transact};
+use crate::access::policy::Policy;
 use crate::catalog::revocations::Revocation;
 use crate::catalog::tenants::{Catalog, TenantRecord, TenantStatus};
 use crate::engine::core::{Engine, Inner};
@@ -60,37 +62,93 @@ pub struct TenantHandle(pub(super) Arc<Access>);
 
 /// What every small handle of a tenant shares.
 pub(super) struct Access {
-    gate: Arc<Gate>,
+    /// The tenant as a whole.
+    whole: Arc<Door>,
+    somewhere: Arc<Door>,
+    credentials: Arc<Door>,
     slot: Arc<TenantSlot>,
     /// Keeps the engine, and with it the lock of the directory, for as long as a handle lives.
     engine: Arc<Inner>,
 }
 
 impl Access {
-    /// Every operation goes through here: the gate first, then the work with the proof.
+    fn new(gate: Arc<Gate>, slot: Arc<TenantSlot>, engine: Arc<Inner>) -> Arc<Self> {
+        let door = |part| Door::new(gate.clone(), part);
+        let (whole, somewhere, credentials) = (door(Part::Tenant), door(Part::Somewhere), door(Part::Credentials));
+        Arc::new(Self { whole, somewhere, credentials, slot, engine })
+    }
+
+    /// The same tenant behind a narrower gate.
+    pub(super) fn behind(&self, gate: Arc<Gate>) -> Arc<Self> {
+        Self::new(gate, self.slot.clone(), self.engine.clone())
+    }
+
+    /// An operation on the tenant as a whole.
     pub(super) fn run<O: Operation, R>(&self, work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>) -> Result<R> {
-        let proof = self.gate.pass::<O>()?;
+        self.run_at(&self.whole, work)
+    }
+
+    /// Every operation goes through here: the gate first, then the work with the proof.
+    pub(super) fn run_at<O: Operation, R>(
+        &self,
+        door: &Arc<Door>,
+        work: impl FnOnce(&Tenant, &Proof<'_, O>) -> Result<R>,
+    ) -> Result<R> {
+        self.know_policy()?;
+        let proof = door.pass::<O>()?;
         let lease = self.engine.lease(&self.slot, proof.at())?;
         let result = work(lease.tenant()?, &proof);
         match result {
             // The file was closed under the operation: say what the gate says now, if it has something to say.
-            Err(error) if *error.reason() == Reason::Closed => Err(self.gate.pass::<O>().err().unwrap_or(error)),
+            Err(error) if *error.reason() == Reason::Closed => Err(door.admit::<O>().err().unwrap_or(error)),
             result => result,
         }
+    }
+
+    /// Reads the tenant's policy, unless it is known.
+    pub(super) fn know_policy(&self) -> Result<()> {
+        self.gate().policy().know(|| {
+            // Who is expired or stopped is told that, and no more.
+            self.gate().check()?;
+            self.read_policy()
+        })
+    }
+
+    fn read_policy(&self) -> Result<Option<Policy>> {
+        let lease = self.engine.lease(&self.slot, self.engine.clock.now())?;
+        lease.tenant()?.stored_policy()
     }
 }
 
 impl Access {
     pub(super) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+        self.whole.gate()
+    }
+
+    pub(super) fn door(&self, area: &Area) -> Arc<Door> {
+        let namespace = area.namespace.clone();
+        let part = if area.private { Part::Private(namespace) } else { Part::Shared(namespace) };
+        Door::new(self.gate().clone(), part)
+    }
+
+    pub(super) fn whole(&self) -> &Arc<Door> {
+        &self.whole
+    }
+
+    pub(super) fn somewhere(&self) -> &Arc<Door> {
+        &self.somewhere
+    }
+
+    pub(super) fn credentials(&self) -> &Arc<Door> {
+        &self.credentials
     }
 
     pub(super) fn user(&self) -> &UserId {
-        self.gate.identity().user()
+        self.gate().identity().user()
     }
 
     pub(super) fn tenant_id(&self) -> &TenantId {
-        self.gate.identity().tenant()
+        self.gate().identity().tenant()
     }
 
     pub(super) fn slot(&self) -> &TenantSlot {
@@ -113,8 +171,19 @@ impl Access {
         authored: Authored,
         progress: Progress<'_>,
     ) -> Result<(ErasedUser, Receipt)> {
-        let proof = self.gate.pass::<Admin>()?;
-        self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress)
+        self.know_policy()?;
+        let proof = self.whole.pass::<Admin>()?;
+        let erased = self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress);
+        // The file tells whether the user still has roles.
+        let known = match &erased {
+            Ok(_) => self.read_policy().map(|policy| policy.map(|policy| self.gate().policy().publish(policy))),
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error.clone()),
+        };
+        if known.is_err() {
+            self.gate().policy().doubt(0);
+        }
+        erased
     }
 
     pub(super) fn embedders(&self) -> &Embedders {
@@ -205,8 +274,14 @@ impl Engine {
         // A file that cannot be opened is told here, not at the first operation.
         drop(engine.lease(&slot, engine.clock.now())?);
         let is_owner = record.owners.contains(identity.user());
-        let gate = Gate::new(identity.clone(), is_owner, slot.state.clone(), admission, engine.clock.clone());
-        Ok(TenantHandle(Arc::new(Access { gate, slot, engine: engine.clone() })))
+        let (state, policy) = (slot.state.clone(), slot.policy.clone());
+        let gate = Gate::new(identity.clone(), is_owner, state, Arc::new(admission), policy, engine.clock.clone());
+        let access = Access::new(gate, slot, engine.clone());
+        access.know_policy()?;
+        if identity.operator().is_some() {
+            access.run_at::<Enter, _>(&access.somewhere, |tenant, proof| tenant.record_impersonation(proof))?;
+        }
+        Ok(TenantHandle(access))
     }
 }
 
@@ -259,7 +334,8 @@ impl TenantHandle {
         self.0.user()
     }
 
-    /// What the handle may do.
+    /// The most the handle may do: the identity's scopes, or all of an owner's, less what was taken away by narrowing. With
+    /// a policy its roles have to grant it as well.
     ///
     /// ```
     /// # use watertight::*;
@@ -272,10 +348,11 @@ impl TenantHandle {
     /// ```
     #[must_use]
     pub fn scopes(&self) -> Scopes {
-        self.0.gate.scopes()
+        self.0.gate().scopes()
     }
 
-    /// Whether the handle could do this now: it passes the gate and does nothing else.
+    /// Whether the handle could do this now on the tenant as a whole, as its scopes and roles have it: it passes the gate
+    /// and does nothing else. What rules say of a namespace is asked with [`Memories::check`].
     ///
     /// Good for asking before work that would be in vain, such as computing an embedding. It promises nothing of
     /// the operation that follows, which passes the gate again.
@@ -297,7 +374,8 @@ impl TenantHandle {
     /// `NotFound` when a scope is missing or the tenant is gone, `Unauthenticated` when the identity has expired,
     /// `Unavailable` when the tenant is suspended.
     pub fn check(&self, needed: Scopes) -> Result<()> {
-        self.0.gate.check(needed)
+        self.0.know_policy()?;
+        self.0.whole().check(needed)
     }
 
     /// A namespace that all users of the tenant share. It is made by [`Memories::create`] or its first put.
@@ -339,8 +417,8 @@ impl TenantHandle {
         self.area(namespace, true)
     }
 
-    /// The namespaces that the tenant shares, then this user's own, each in byte order of their names. Needs the scope
-    /// `read`. Other users' private namespaces are not told.
+    /// The namespaces that the tenant shares and this user may read, then this user's own, each in byte order of their
+    /// names. Needs the scope `read`. Other users' private namespaces are not told.
     ///
     /// ```
     /// # use watertight::*;
@@ -362,7 +440,7 @@ impl TenantHandle {
     /// # Errors
     /// `NotFound` without the scope; the gate's errors.
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.0.run::<Read, _>(|tenant, proof| tenant.namespaces(proof))
+        self.0.run_at::<Read, _>(self.0.somewhere(), |tenant, proof| tenant.namespaces(proof))
     }
 
     /// How the namespaces of [`TenantHandle::namespaces`] are searched. Needs the scope `read`.
@@ -377,7 +455,7 @@ impl TenantHandle {
     /// notes.put(Memory::new("k").vector(vec![1.0, 0.0]))?;
     /// assert_eq!(tenant.index_status()?[0].tier, IndexTier::Unloaded);
     ///
-    /// notes.recall(Recall::vector(&[0.0, 1.0]))?;
+    /// notes.recall(&Recall::vector(&[0.0, 1.0]))?;
     /// let status = &tenant.index_status()?[0];
     /// assert_eq!((status.tier, status.vectors, status.building), (IndexTier::Flat, 1, None));
     ///
@@ -389,7 +467,7 @@ impl TenantHandle {
     /// # Errors
     /// `NotFound` without the scope; the gate's errors.
     pub fn index_status(&self) -> Result<Vec<IndexStatus>> {
-        self.0.run::<Read, _>(|tenant, proof| tenant.index_status(proof))
+        self.0.run_at::<Read, _>(self.0.somewhere(), |tenant, proof| tenant.index_status(proof))
     }
 
     /// What the tenant holds, private namespaces included. Needs the scope `admin`: to others the figures would tell
@@ -621,7 +699,7 @@ impl TenantHandle {
         once: Option<&Once>,
         work: impl FnOnce(&Transaction<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        self.0.run::<Transact, _>(|tenant, proof| {
+        self.0.run_at::<Transact, _>(self.0.somewhere(), |tenant, proof| {
             tenant.transact(proof, once, |steps| {
                 let transaction = Transaction::new(self.0.clone(), steps);
                 let answer = work(&transaction);
@@ -640,6 +718,7 @@ impl fmt::Debug for TenantHandle {
         f.debug_struct("TenantHandle")
             .field("tenant", self.id())
             .field("user", self.user())
+            .field("operator", &self.0.gate().identity().operator())
             .field("scopes", &self.scopes())
             .finish_non_exhaustive()
     }
@@ -647,6 +726,6 @@ impl fmt::Debug for TenantHandle {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("gate", &self.gate).field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Access").field("gate", self.gate()).field("engine", &self.engine).finish_non_exhaustive()
     }
 }

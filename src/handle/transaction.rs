@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::tenant::Access;
+use crate::access::door::Door;
 use crate::access::gate::{Delete, Operation, Proof, Read, Write};
 use crate::error::{Reason, Result};
 use crate::id::{Namespace, check_key};
@@ -32,6 +33,7 @@ pub struct Transaction<'t> {
 pub struct TransactionMemories<'a, 't> {
     transaction: &'a Transaction<'t>,
     area: Area,
+    door: Arc<Door>,
 }
 
 impl<'t> Transaction<'t> {
@@ -107,16 +109,18 @@ impl<'t> Transaction<'t> {
     }
 
     fn area(&self, namespace: &str, private: bool) -> Result<TransactionMemories<'_, 't>> {
-        Ok(TransactionMemories { transaction: self, area: Area { namespace: Namespace::new(namespace)?, private } })
+        let area = Area { namespace: Namespace::new(namespace)?, private };
+        Ok(TransactionMemories { transaction: self, door: self.access.door(&area), area })
     }
 
     /// One step: the gate first, then the work with the proof. `size` is how many memories and bytes it changes.
     fn step<O: Operation, R>(
         &self,
+        door: &Arc<Door>,
         size: (usize, u64),
         work: impl FnOnce(&mut Change<'t>, &Proof<'_, O>) -> Result<R>,
     ) -> Result<R> {
-        let proof = self.access.gate().pass::<O>()?;
+        let proof = door.pass::<O>()?;
         // Nothing of the caller's runs inside a step, so that it cannot be under way already.
         self.steps.borrow_mut().run(size, |change| work(change, &proof))
     }
@@ -318,7 +322,7 @@ impl TransactionMemories<'_, '_> {
         size: (usize, u64),
         work: impl for<'c> FnOnce(&mut Change<'c>, &Proof<'_, O>) -> Result<R>,
     ) -> Result<R> {
-        self.transaction.step(size, work)
+        self.transaction.step(&self.door, size, work)
     }
 }
 

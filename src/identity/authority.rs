@@ -167,7 +167,7 @@ impl Authority {
     /// Makes an operator identity, good for 15 minutes.
     ///
     /// # Authority
-    /// The result opens the lifecycle of every tenant, and the content of none.
+    /// The result opens the lifecycle of every tenant, and the content of none but by acting for a user on record.
     ///
     /// # Errors
     /// `InvalidInput` when the name is empty or longer than 256 bytes.

@@ -21,13 +21,15 @@ pub struct Scopes(u8);
 impl Scopes {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// Get, list, recall, count.
+    /// Get, get many, exists, count, list, iterate, recall, follow changes, inspect and list namespaces; use and list
+    /// one's own credentials.
     pub const READ: Self = Self(1);
-    /// Put and patch.
+    /// Put, patch, make a namespace; update and rename a private one; put, rotate and confirm one's own credentials.
     pub const WRITE: Self = Self(1 << 1);
-    /// Delete.
+    /// Delete memories; delete a private namespace; delete one's own credentials.
     pub const DELETE: Self = Self(1 << 2);
-    /// The tenant's audit trail and settings.
+    /// Update, rename and delete a shared namespace; of the tenant as a whole its audit trail, usage, figures, sweeps and
+    /// policy.
     pub const ADMIN: Self = Self(1 << 3);
     /// Everything a tenant's owner may do.
     pub const ALL: Self = Self(0b1111);
@@ -44,6 +46,16 @@ impl Scopes {
     /// Whether the two sets have a scope in common.
     pub(crate) const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// What the two sets have in common.
+    pub(crate) const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in this set and not in the other.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Both sets together; the `const` form of `|`.

@@ -12,8 +12,9 @@ use crate::id::{EngineId, Incarnation, TenantId, UserId};
 /// # Authority
 /// It opens [`Engine::tenant`](crate::Engine::tenant) for the tenant, user and scopes it names, and
 /// [`Engine::tenant_as`](crate::Engine::tenant_as) for the tenants it lists, until it expires or is revoked there.
-/// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify) or
-/// [`Authority::attest`](crate::Authority::attest).
+/// Cloning it conveys the same. It comes only from [`Engine::verify`](crate::Engine::verify),
+/// [`Authority::attest`](crate::Authority::attest) or, for an operator who acts for a user,
+/// [`Operator::impersonate`](crate::Operator::impersonate).
 ///
 /// ```
 /// use watertight::*;
@@ -28,7 +29,13 @@ use crate::id::{EngineId, Incarnation, TenantId, UserId};
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
-pub struct VerifiedIdentity(Arc<IdentityFacts>);
+pub struct VerifiedIdentity(Arc<IdentityFacts>, Option<Arc<Impersonator>>);
+
+/// An operator who acts for a user.
+pub(crate) struct Impersonator {
+    pub(crate) operator: Arc<str>,
+    pub(crate) reason: String,
+}
 
 /// What a trust root says of a user.
 #[derive(Clone)]
@@ -80,7 +87,30 @@ impl IdentityFacts {
 
 impl VerifiedIdentity {
     pub(crate) fn new(facts: IdentityFacts) -> Self {
-        Self(Arc::new(facts))
+        Self(Arc::new(facts), None)
+    }
+
+    /// The identity of a user for whom an operator acts.
+    pub(crate) fn impersonated(facts: IdentityFacts, by: Impersonator) -> Self {
+        Self(Arc::new(facts), Some(Arc::new(by)))
+    }
+
+    pub(crate) fn impersonator(&self) -> Option<&Impersonator> {
+        self.1.as_deref()
+    }
+
+    /// The operator who acts for the user; absent where the user acts for itself.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let identity = authority.attest(Attestation::new("acme", "alice")?)?;
+    /// assert_eq!(identity.operator(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn operator(&self) -> Option<&str> {
+        self.1.as_ref().map(|by| &*by.operator)
     }
 
     /// The same identity at another of the tenants that it lists, with what its issuer allows there.
@@ -173,6 +203,7 @@ impl std::fmt::Debug for VerifiedIdentity {
             .field("tenant", &self.0.tenant)
             .field("user", &self.0.user)
             .field("scopes", &self.0.scopes)
+            .field("operator", &self.operator())
             .field("expires_at", &self.0.expires_at)
             .finish_non_exhaustive()
     }
@@ -181,7 +212,8 @@ impl std::fmt::Debug for VerifiedIdentity {
 /// An operator, verified by the operators' own trust root.
 ///
 /// # Authority
-/// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none.
+/// It opens [`Engine::operator`](crate::Engine::operator): the lifecycle of every tenant, the content of none but by acting
+/// for a user on record.
 ///
 /// ```
 /// use watertight::*;

@@ -52,6 +52,8 @@ pub(crate) const USER_SALTS: Definition<u32> = TableDefinition::new("user_salts"
 pub(crate) const CREDENTIALS: Definition<&[u8]> = TableDefinition::new("credentials");
 /// Tenant file: `user u32 BE | name | 0 | stamp u64 BE` -> sealed envelope.
 pub(crate) const CREDENTIAL_SECRETS: Definition<&[u8]> = TableDefinition::new("credential_secrets");
+/// Tenant file: "current" -> record of the policy; nothing in a tenant without one.
+pub(crate) const POLICY: Definition<&str> = TableDefinition::new("policy");
 /// Tenant file: entry number -> `hash 32 | audit record`.
 pub(crate) const AUDIT: Definition<u64> = TableDefinition::new("audit");
 
@@ -119,6 +121,7 @@ tables! {
         segments: &'static [u8] = SEGMENTS,
         reembed: &'static [u8] = REEMBED,
         credentials: &'static [u8] = CREDENTIALS,
+        policy: &'static str = POLICY,
         audit: u64 = AUDIT,
     }
     for writers: NAMESPACE_NUMBERS, DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES, USER_SALTS, CREDENTIAL_SECRETS

@@ -6,9 +6,11 @@ use super::change::Change;
 use super::open::Tenant;
 use super::place::Area;
 use crate::access::gate::{Admin, Proof};
+use crate::access::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::{Namespace, UserId};
+use crate::identity::scope::Scopes;
 use crate::limits::LIST_PAGE_MAX;
 use crate::store::chain::{self, ChainHead};
 use crate::store::codec::Record;
@@ -46,6 +48,14 @@ pub enum AuditAction {
     UseCredential,
     /// A credential was deleted.
     DeleteCredential,
+    /// The policy was replaced.
+    SetPolicy,
+    /// A background job was given a life of its own.
+    Detach,
+    /// An operator began to act for the user.
+    Impersonate,
+    /// Something was tried that is not allowed.
+    Attempt,
     /// Vectors of another model are being made for a namespace.
     BeginReembedding,
     /// The vectors of another model serve now.
@@ -69,6 +79,15 @@ pub enum AuditOutcome {
     /// The change is one of the engine's catalog, made after this entry: a crash or an error in between leaves the entry
     /// alone, and never the change.
     Announced,
+    /// The caller was told that nothing was found.
+    Refused {
+        /// One of these permissions was needed; none for an action of the application.
+        needed: Scopes,
+        /// Why it was refused.
+        why: Refusal,
+        /// How often; the entry's time is that of the last one.
+        times: u32,
+    },
 }
 
 /// One entry of a tenant's audit trail.
@@ -77,8 +96,11 @@ pub enum AuditOutcome {
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
-    /// Who; absent for what the engine did by itself, such as clearing away what had expired.
+    /// Who; absent for what the engine did by itself, such as clearing away what had expired, and for attempts beyond those
+    /// that are remembered one by one.
     pub user: Option<UserId>,
+    /// The operator who acted for the user, where one did.
+    pub operator: Option<String>,
     /// What.
     pub action: AuditAction,
     /// In which namespace; absent like `key`.
@@ -86,7 +108,8 @@ pub struct AuditEntry {
     /// Whether it is about what a user keeps to itself: a private namespace of `user`, or of anybody where `user` is
     /// absent, or a credential.
     pub private: bool,
-    /// Which memory or credential. Absent where it is in a private namespace of a user who is not the reader: the trail says that
+    /// Which memory or credential; which version of the policy; an operator's reason; the action of the application that was
+    /// refused. Absent where it is in a private namespace of a user who is not the reader: the trail says that
     /// something was done, not what that user calls things.
     pub key: Option<String>,
     /// The new name, where a namespace was given one; absent like `key`.
@@ -125,10 +148,26 @@ pub(super) fn entry<O>(proof: &Proof<'_, O>, at: Timestamp, action: AuditAction,
     AuditEntry {
         at,
         user: Some(proof.user().clone()),
+        operator: proof.operator().map(str::to_owned),
         action,
         namespace: Some(area.namespace.clone()),
         private: area.private,
         key: None,
+        renamed_to: None,
+        outcome: AuditOutcome::Done,
+    }
+}
+
+/// The entry of something that is about no namespace.
+pub(super) fn tenant_entry<O>(proof: &Proof<'_, O>, at: Timestamp, action: AuditAction, key: String) -> AuditEntry {
+    AuditEntry {
+        at,
+        user: Some(proof.user().clone()),
+        operator: proof.operator().map(str::to_owned),
+        action,
+        namespace: None,
+        private: false,
+        key: Some(key),
         renamed_to: None,
         outcome: AuditOutcome::Done,
     }
@@ -173,6 +212,7 @@ impl Tenant {
             change.record(AuditEntry {
                 at: change.at,
                 user: Some(proof.user().clone()),
+                operator: proof.operator().map(str::to_owned),
                 action,
                 namespace: None,
                 private: false,
@@ -185,6 +225,7 @@ impl Tenant {
 
     /// Up to `limit` entries from the given number on; the first entry is 1.
     pub(crate) fn audit_entries(&self, proof: &Proof<'_, Admin>, from: u64, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.record_refusals(proof.refusals());
         self.database.read(|snapshot| {
             let rows = snapshot.audit.range(from..)?.take(limit.min(LIST_PAGE_MAX));
             rows.map(|row| {
@@ -203,7 +244,8 @@ impl Tenant {
     }
 
     /// Walks the whole chain and gives its head.
-    pub(crate) fn verify_audit(&self, _proof: &Proof<'_, Admin>) -> Result<ChainHead> {
+    pub(crate) fn verify_audit(&self, proof: &Proof<'_, Admin>) -> Result<ChainHead> {
+        self.record_refusals(proof.refusals());
         self.database.read(|snapshot| {
             let head = snapshot.facts.audit;
             chain::verify(&snapshot.audit, head)?;

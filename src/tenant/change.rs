@@ -90,6 +90,7 @@ impl<'txn> Change<'txn> {
 
     /// Whoever waited for the turn may have been stopped meanwhile: the gate is asked again.
     pub(super) fn take_turn<O: Operation>(&mut self, proof: &Proof<'_, O>) -> Result<()> {
+        self.know_policy(proof)?;
         self.at = proof.turn()?;
         self.has_changed = false;
         Ok(())
@@ -226,6 +227,7 @@ impl Change<'_> {
         self.record(AuditEntry {
             at: self.at,
             user: None,
+            operator: None,
             action: AuditAction::Expire,
             namespace: Some(namespace),
             private: place.scope != 0,

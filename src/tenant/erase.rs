@@ -112,6 +112,8 @@ impl Change<'_> {
     /// Takes out what the user wrote elsewhere, if that is asked for, and records the erasure. What belongs to the user
     /// itself is left out on the way to the new file.
     pub(super) fn begin_erasure(&mut self, erase: &Erase<'_>) -> Result<Leaver> {
+        // Refused, if at all, before anything is changed.
+        self.unassign(erase.proof, erase.user)?;
         let number = user::find(&self.writer.open_table(USERS)?, erase.user)?;
         let mut erased = ErasedUser {
             user: erase.user.clone(),
@@ -132,6 +134,7 @@ impl Change<'_> {
         self.record(AuditEntry {
             at: self.at,
             user: Some(erase.proof.user().clone()),
+            operator: erase.proof.operator().map(str::to_owned),
             action: AuditAction::EraseUser,
             namespace: None,
             private: false,
@@ -170,6 +173,7 @@ impl Change<'_> {
                 self.record(AuditEntry {
                     at: self.at,
                     user: Some(erase.proof.user().clone()),
+                    operator: erase.proof.operator().map(str::to_owned),
                     action: AuditAction::Delete,
                     namespace,
                     private: false,

@@ -49,7 +49,7 @@ pub enum IndexTier {
 impl Tenant {
     /// The indexes of the namespaces that the user can see.
     pub(crate) fn index_status(&self, proof: &Proof<'_, Read>) -> Result<Vec<IndexStatus>> {
-        let visible = self.database.read(|snapshot| namespace::visible(snapshot, proof.user()))?;
+        let visible = self.database.read(|snapshot| namespace::visible(snapshot, proof))?;
         let status = visible.into_iter().map(|(name, found)| {
             let shared = self.known_space(found.vectors()).unwrap_or_default();
             describe(name, found.place.scope != 0, &shared)

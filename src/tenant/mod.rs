@@ -20,6 +20,7 @@ pub(crate) mod once;
 pub(crate) mod open;
 pub(crate) mod patch;
 pub(crate) mod place;
+pub(crate) mod policy;
 pub(crate) mod question;
 pub(crate) mod read;
 pub(crate) mod recall;

@@ -18,7 +18,7 @@ use super::user::{self, UserNumber};
 use crate::access::gate::{Operation, Proof, Read};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{Namespace, UserId};
+use crate::id::Namespace;
 use crate::index::metric::Metric;
 use crate::index::vector::{GivenVector, Vector};
 use crate::store::codec::{self, Record};
@@ -148,22 +148,23 @@ impl KnownPlace {
         proof: &Proof<'_, O>,
         area: &Area,
     ) -> Result<Option<Arc<Found>>> {
+        proof.check_about(&area.namespace, area.private)?;
         if let Some((changed, found)) = &*self.0.read()
             && *changed == snapshot.facts.namespaces_changed
         {
             return Ok(Some(found.clone()));
         }
-        let Some(found) = find(snapshot, proof.user(), area)?.map(Arc::new) else { return Ok(None) };
+        let Some(found) = find(snapshot, proof, area)?.map(Arc::new) else { return Ok(None) };
         *self.0.write() = Some((snapshot.facts.namespaces_changed, found.clone()));
         Ok(Some(found))
     }
 }
 
 impl Tenant {
-    /// The namespaces of the tenant and the caller's own, each in byte order of their names.
+    /// The namespaces of the tenant and the caller's own that the caller may read, each in byte order of their names.
     pub(crate) fn namespaces(&self, proof: &Proof<'_, Read>) -> Result<Vec<NamespaceInfo>> {
         self.database.read(|snapshot| {
-            let visible = visible(snapshot, proof.user())?.into_iter();
+            let visible = visible(snapshot, proof)?.into_iter();
             Ok(visible.map(|(name, found)| found.record.into_info(name, found.place.scope != 0)).collect())
         })
     }
@@ -179,7 +180,7 @@ impl Tenant {
     /// One namespace, if it exists.
     pub(crate) fn find_namespace(&self, proof: &Proof<'_, Read>, area: &Area) -> Result<Option<NamespaceInfo>> {
         self.database.read(|snapshot| {
-            let found = find(snapshot, proof.user(), area)?;
+            let found = find(snapshot, proof, area)?;
             Ok(found.map(|found| found.record.into_info(area.namespace.clone(), area.private)))
         })
     }
@@ -237,12 +238,18 @@ impl Tenant {
 }
 
 /// The namespaces that a user can see: the tenant's, then its own.
-pub(super) fn visible(snapshot: &Snapshot, user: &UserId) -> Result<Vec<(Namespace, Found)>> {
+pub(super) fn visible(snapshot: &Snapshot, proof: &Proof<'_, Read>) -> Result<Vec<(Namespace, Found)>> {
     let mut found = named_in(snapshot, 0)?;
-    if let Some(UserNumber(own)) = user::find(&snapshot.users, user)? {
+    if let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? {
         found.extend(named_in(snapshot, own)?);
     }
-    Ok(found)
+    let mut readable = Vec::with_capacity(found.len());
+    for (name, found) in found {
+        if proof.may_read(&name, found.place.scope != 0)? {
+            readable.push((name, found));
+        }
+    }
+    Ok(readable)
 }
 
 /// The namespaces of one scope: the tenant's for 0, else those of the user of this number.
@@ -269,11 +276,12 @@ fn stored_name(name: &[u8]) -> Result<Namespace> {
     name.ok_or_else(|| Reason::DamagedRecord(NamespaceRecord::NAME).into())
 }
 
-/// The namespace of this name in the scope of the user; `None` reads as empty.
-pub(super) fn find(snapshot: &Snapshot, user: &UserId, area: &Area) -> Result<Option<Found>> {
+/// The namespace of this name in the scope of the proof's user; `None` reads as empty.
+pub(super) fn find<O>(snapshot: &Snapshot, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
+    proof.check_about(&area.namespace, area.private)?;
     let scope = if area.private {
         // A user who has written nothing has no scope yet.
-        let Some(UserNumber(own)) = user::find(&snapshot.users, user)? else { return Ok(None) };
+        let Some(UserNumber(own)) = user::find(&snapshot.users, proof.user())? else { return Ok(None) };
         own
     } else {
         0
@@ -316,6 +324,7 @@ fn name_key(scope: u32, namespace: &Namespace) -> Vec<u8> {
 impl Change<'_> {
     /// The namespace of this name in the scope of the proof's user.
     pub(super) fn find_namespace<O>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<Option<Found>> {
+        proof.check_about(&area.namespace, area.private)?;
         let scope = if area.private {
             let Some(UserNumber(own)) = user::find(&self.writer.open_table(USERS)?, proof.user())? else {
                 return Ok(None);
@@ -420,8 +429,8 @@ impl Change<'_> {
 
     fn rename_namespace<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area, to: &Namespace) -> Result<()> {
         let Found { place, record } = self.find_namespace(proof, area)?.ok_or_else(Error::not_found)?;
-        let target = Area { namespace: to.clone(), private: area.private };
-        if self.find_namespace(proof, &target)?.is_some() {
+        // That the new name may be used was asked before.
+        if find_in(&self.writer.open_table(NAMESPACES)?, place.scope, to)?.is_some() {
             return Err(Reason::NamespaceExists.into());
         }
         self.begin_step()?;

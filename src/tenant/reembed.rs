@@ -112,7 +112,7 @@ impl Tenant {
         check_model(model)?;
         // Counted before the transaction, which others wait for: it is only told.
         let of = self.database.read(|snapshot| {
-            let found = namespace::find(snapshot, proof.user(), area)?.ok_or_else(Error::not_found)?;
+            let found = namespace::find(snapshot, proof, area)?.ok_or_else(Error::not_found)?;
             count_vectors(snapshot, &found)
         })?;
         self.change(proof, |change| change.begin_reembedding(proof, area, model, of))
@@ -126,7 +126,7 @@ impl Tenant {
         model: &str,
     ) -> Result<Option<ReembedBatch>> {
         self.database.read(|snapshot| {
-            let found = namespace::find(snapshot, proof.user(), area)?.ok_or_else(Error::not_found)?;
+            let found = namespace::find(snapshot, proof, area)?.ok_or_else(Error::not_found)?;
             let Some(under_way) = found.record.reembedding.as_ref().filter(|other| other.model == model) else {
                 return Ok(None);
             };

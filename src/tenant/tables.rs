@@ -6,7 +6,7 @@ use redb::{TableDefinition, TableHandle};
 use crate::id::UserId;
 use crate::store::schema::{
     AUDIT, CHANGES, CREDENTIAL_SECRETS, CREDENTIALS, DOOMED, EXPIRIES, MEMORIES, MEMORY_KEYS, META, NAMESPACE_NUMBERS,
-    NAMESPACES, OUTCOME_TIMES, OUTCOMES, REEMBED, SEGMENTS, USER_NUMBERS, USER_SALTS, USERS, VECTORS,
+    NAMESPACES, OUTCOME_TIMES, OUTCOMES, POLICY, REEMBED, SEGMENTS, USER_NUMBERS, USER_SALTS, USERS, VECTORS,
 };
 
 /// A table, by the type of its keys.
@@ -49,6 +49,8 @@ pub(super) enum OfUser {
     /// The key is the number, and the row stays under a name that tells nothing: what the user wrote elsewhere points to
     /// it.
     Pseudonym,
+    /// What names the user is taken out before the rows go over.
+    Beforehand,
     /// They stay without what was private to the user, and why.
     Redacted(&'static str),
 }
@@ -78,7 +80,7 @@ const fn number(table: TableDefinition<'static, u32, &'static [u8]>, of_user: Of
 }
 
 /// All tables. Rows go over in this order.
-pub(super) const TABLES: [TableRule; 19] = [
+pub(super) const TABLES: [TableRule; 20] = [
     text(META, Carried::CopiedButFacts, OfUser::Nobody),
     bytes(USERS, OfUser::Name),
     number(USER_NUMBERS, OfUser::Pseudonym),
@@ -97,6 +99,7 @@ pub(super) const TABLES: [TableRule; 19] = [
     number(USER_SALTS, OfUser::Number),
     bytes(CREDENTIALS, OfUser::Leading),
     TableRule { rows: Rows::Bytes(CREDENTIAL_SECRETS), carried: Carried::Resealed, of_user: OfUser::Leading },
+    text(POLICY, Carried::Copied, OfUser::Beforehand),
     TableRule {
         rows: Rows::Number64(AUDIT),
         carried: Carried::Copied,
@@ -121,7 +124,7 @@ impl OfUser {
         let leads = |bytes: &[u8]| bytes.starts_with(&number.to_be_bytes());
         match self {
             // Which ones are the user's is said in the record.
-            Self::Nobody | Self::Redacted(_) => false,
+            Self::Nobody | Self::Beforehand | Self::Redacted(_) => false,
             Self::Leading => leads(key),
             Self::BehindTime => key.get(8..).is_some_and(leads),
             Self::LeadingValue => leads(value),

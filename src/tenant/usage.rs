@@ -48,6 +48,8 @@ pub(super) struct Facts {
     pub(super) next_expiry: Option<Timestamp>,
     /// Idempotency keys that are kept.
     pub(super) outcomes: u32,
+    /// Of the policy that the file has; 0 when it has none.
+    pub(super) policy_version: u64,
     pub(super) usage: Usage,
     pub(super) audit: ChainHead,
 }
@@ -70,6 +72,7 @@ impl Facts {
             doomed: 0,
             next_expiry: None,
             outcomes: 0,
+            policy_version: 0,
             usage: Usage::default(),
             audit: ChainHead::default(),
         }

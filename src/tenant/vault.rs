@@ -251,6 +251,7 @@ impl Change<'_> {
         self.record(AuditEntry {
             at: self.at,
             user: Some(proof.user().clone()),
+            operator: proof.operator().map(str::to_owned),
             action,
             namespace: None,
             private: true,

@@ -42,6 +42,22 @@ mod api_keys_constructor {
     }
 }
 
+mod attenuation_literal {
+    use watertight::*;
+
+    fn make() -> Attenuation {
+        Attenuation::new()
+    }
+}
+
+mod attenuation_taken_back {
+    use watertight::*;
+
+    fn narrow(wide: &TenantHandle) -> Result<TenantHandle> {
+        wide.attenuate(&Attenuation::new().scopes(Scopes::READ))
+    }
+}
+
 mod authority_clone {
     use watertight::*;
 
@@ -88,6 +104,30 @@ mod credential_clone {
 
     fn share(credential: Credential) -> std::sync::Arc<Credential> {
         std::sync::Arc::new(credential)
+    }
+}
+
+mod decision_literal {
+    use watertight::*;
+
+    fn ask(policy: &Policy, user: &UserId) -> Decision {
+        policy.explain(user, &[], Scopes::READ, None)
+    }
+}
+
+mod detached_identity {
+    use watertight::*;
+
+    fn outlive(handle: &TenantHandle) -> Result<TenantHandle> {
+        handle.detach(std::time::Duration::from_secs(60))
+    }
+}
+
+mod door_module {
+    use watertight::*;
+
+    fn ask(memories: &Memories) -> Result<()> {
+        memories.check(Scopes::READ)
     }
 }
 
@@ -182,6 +222,38 @@ mod identity_literal {
     }
 }
 
+mod impersonated_constructor {
+    use watertight::*;
+
+    fn act(operator: &Operator, how: &Impersonation) -> Result<VerifiedIdentity> {
+        operator.impersonate(how)
+    }
+}
+
+mod impersonation_by_tenant {
+    use watertight::*;
+
+    fn act(operator: &Operator, how: &Impersonation) -> Result<VerifiedIdentity> {
+        operator.impersonate(how)
+    }
+}
+
+mod impersonation_without_reason {
+    use watertight::*;
+
+    fn look(tenant: TenantId, user: UserId) -> Impersonation {
+        Impersonation::new(tenant, user, "ticket 4711")
+    }
+}
+
+mod impersonator_of_identity {
+    use watertight::*;
+
+    fn name(identity: &VerifiedIdentity) -> Option<&str> {
+        identity.operator()
+    }
+}
+
 mod membership_literal {
     use watertight::*;
 
@@ -211,6 +283,14 @@ mod open_without_root_key {
 
     fn open(key: RootKey) -> Result<(Engine, Authority)> {
         Engine::builder("data").root_key(key).open()
+    }
+}
+
+mod operator_changes_policy {
+    use watertight::*;
+
+    fn change(handle: &TenantHandle, policy: &Policy) -> Result<u64> {
+        handle.set_policy(policy)
     }
 }
 
@@ -262,6 +342,14 @@ mod plaintext_without_danger {
     }
 }
 
+mod policy_literal {
+    use watertight::*;
+
+    fn make(role: Role) -> Result<Policy> {
+        Policy::new().role(role)
+    }
+}
+
 mod receipt_literal {
     use watertight::*;
 
@@ -275,6 +363,14 @@ mod revoke_by_id {
 
     fn revoke(handle: &TenantHandle) -> Result<()> {
         handle.revoke(&Revocation::everyone())
+    }
+}
+
+mod role_literal {
+    use watertight::*;
+
+    fn make() -> Result<Role> {
+        Role::new("editor")
     }
 }
 
@@ -331,5 +427,13 @@ mod tenant_rekeys {
 
     fn rekey(operator: &Operator, tenant: &TenantId) -> Result<Receipt> {
         operator.rekey(tenant, |_| std::ops::ControlFlow::Continue(()))
+    }
+}
+
+mod whoami_literal {
+    use watertight::*;
+
+    fn ask(handle: &TenantHandle) -> Result<WhoAmI> {
+        handle.whoami()
     }
 }

@@ -1,6 +1,6 @@
 //! What a handle with every scope sees of its tenant, to be held against what another saw.
 
-use watertight::{ChainHead, List, Memories, MemoryRecord, NamespaceInfo, TenantHandle, Usage};
+use watertight::{AuditAction, ChainHead, List, Memories, MemoryRecord, NamespaceInfo, TenantHandle, Usage};
 
 /// Everything, ids and times included: two that are equal were taken with no change in between.
 #[derive(Debug, PartialEq)]
@@ -15,6 +15,13 @@ pub fn seen(handle: &TenantHandle) -> Seen {
     let namespaces = handle.namespaces().unwrap();
     let memories = namespaces.iter().flat_map(|info| all(&memories(handle, info))).collect();
     Seen { namespaces, memories, usage: handle.usage().unwrap(), audit: handle.audit().verify().unwrap() }
+}
+
+/// Nothing has changed since, but that the trail tells of what was refused.
+pub fn assert_only_refused(handle: &TenantHandle, before: &Seen) {
+    let attempts = handle.audit().entries(before.audit.entries + 1, 1_000).unwrap();
+    assert!(attempts.iter().all(|entry| entry.action == AuditAction::Attempt), "{attempts:?}");
+    assert_eq!(Seen { audit: before.audit, ..seen(handle) }, *before);
 }
 
 /// The same as text, without what differs between two tenants in which the same was done: ids, times and hashes.
