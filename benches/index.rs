@@ -76,12 +76,13 @@ fn one(count: usize, effort: Effort) {
         100_000 => (Target::None, Target::Ratio(1.0 / 7.0)),
         _ => (Target::None, Target::None),
     };
-    let rounds = effort.of(501, 1);
+    // Many times in a row, so that each finds its own data in the caches and not the other's.
+    let rounds = effort.of(201, 1);
     let ask = |at: usize| drop(black_box(index.search(&queries[at], TOP, watertight::Effort::Balanced)));
     compare(
         "against an exact f32 scan of an array",
         rounds,
-        effort.of(5, 1),
+        effort.of(25, 1),
         vec![
             (contender("exact f32 scan", || drop(black_box(exact(&array, &questions[next(0)])))), Target::None),
             (contender(kind, || ask(next(1))), of_scan),
@@ -90,7 +91,7 @@ fn one(count: usize, effort: Effort) {
     compare(
         "against hnsw_rs",
         rounds,
-        effort.of(5, 1),
+        effort.of(25, 1),
         vec![
             (contender("hnsw_rs", || drop(black_box(walk(&graph, ef, &questions[next(2)])))), Target::None),
             (contender(kind, || ask(next(3))), of_graph),

@@ -13,11 +13,11 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use parking_lot::Mutex;
-use support::hooked::{Hook, HookedDisk};
+use support::hooked::{HookedDisk, copy_directory, without_syncs};
 use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
-use watertight::disk::{Disk, MemoryDisk, SystemDisk};
+use watertight::disk::{Disk, MemoryDisk};
 use watertight::{
     Credential, Engine, ErrorKind, KeyRotation, Memory, OperatorAction, ProviderError, Reason, Result, RootKey,
     RootKeyProvider, TenantId,
@@ -409,22 +409,6 @@ fn child_entry() {
     armed.store(false, Ordering::SeqCst);
 }
 
-/// The system's disk. What a process has written outlives it without a sync, and most of the time would go into those.
-fn without_syncs(hook: Hook) -> Arc<dyn Disk> {
-    Arc::new(HookedDisk { disk: Arc::new(SystemDisk), hook, skips_syncs: true })
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
-    }
-    // The engine refuses directories that others can write to.
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-}
-
 fn files_under(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
@@ -440,7 +424,7 @@ fn a_process_that_is_killed_at_any_step_of_a_rotation_loses_nothing() {
     let mut kills = 0;
     for at in 0.. {
         let directory = base.path().join("data");
-        copy(&made, &directory);
+        copy_directory(&made, &directory);
         let ended = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_entry", "--nocapture", "--test-threads", "1"])
             .env(DIRECTORY, &directory)

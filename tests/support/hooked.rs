@@ -109,3 +109,24 @@ impl DiskFile for HookedFile {
         self.file.unlock()
     }
 }
+
+/// The system's disk. What a process has written outlives it without a sync, and most of the time would go into those.
+pub fn without_syncs(hook: Hook) -> Arc<dyn Disk> {
+    Arc::new(HookedDisk { disk: Arc::new(watertight::disk::SystemDisk), hook, skips_syncs: true })
+}
+
+/// A directory with all that is in it.
+pub fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &to)
+        } else {
+            assert!(std::fs::copy(entry.path(), to).is_ok())
+        }
+    }
+    // The engine refuses directories that others can write to.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+}
