@@ -18,7 +18,6 @@
 mod support;
 
 use std::hint::black_box;
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -114,11 +113,11 @@ impl SealedFile {
     }
 
     fn read(&self) -> u64 {
-        let mut file = std::fs::File::open(&self.path).unwrap();
+        let file = SystemDisk.open(&self.path).unwrap();
         let (mut slot, mut sum) = ([0; SLOT_BYTES], 0);
-        let pages = file.metadata().unwrap().len() as usize / SLOT_BYTES;
+        let pages = file.len().unwrap() as usize / SLOT_BYTES;
         for page in 0..pages {
-            file.read_exact(&mut slot).unwrap();
+            file.read_at((page * SLOT_BYTES) as u64, &mut slot).unwrap();
             let sealed = &mut slot[..PAGE_BYTES + AES_256_GCM.tag_len()];
             let opened = self.key.open_in_place(nonce(page), Aad::empty(), sealed).unwrap();
             sum += u64::from(opened[page % PAGE_BYTES]);
