@@ -1,6 +1,6 @@
 //! The vector index alone, as settings have it by default: against an exact f32 scan of the same vectors and against
 //! `hnsw_rs` as it is. `--large` adds 50,000 and 100,000 vectors, for which `hnsw_rs` builds for minutes, and many
-//! indexes in turn.
+//! indexes in turn; `--in-turn` measures those alone.
 
 mod support;
 
@@ -32,8 +32,11 @@ fn main() {
         _ if is_large => &[100, 1_000, 5_000, 10_000, 50_000, 100_000],
         _ => &[100, 1_000, 5_000, 10_000],
     };
-    sizes.iter().for_each(|count| one(*count, effort));
-    if is_large {
+    let only_in_turn = std::env::args().any(|argument| argument == "--in-turn");
+    if !only_in_turn {
+        sizes.iter().for_each(|count| one(*count, effort));
+    }
+    if is_large || only_in_turn {
         in_turn(1_000, 100, Target::Ratio(1.0 / 8.0), effort);
         in_turn(10_000, 10, Target::Ratio(1.0 / 5.0), effort);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tenant::Access;
+use super::access::Access;
 use crate::access::gate::Admin;
 use crate::error::{Error, Result};
 use crate::id::ApiKeyId;

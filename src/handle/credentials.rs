@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::tenant::Access;
+use super::access::Access;
 use crate::access::gate::{Delete, Operation, Proof, Read, Write};
 use crate::error::{Error, Reason, Result};
 use crate::limits::TEMPLATE_EXPRESSIONS_MAX;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tenant::Access;
+use super::access::Access;
 use crate::access::door::Door;
 use crate::access::gate::{Delete, Operation, Proof, Write};
 use crate::error::{Reason, Result};

@@ -1,5 +1,6 @@
 //! The capabilities an application holds.
 
+mod access;
 pub(crate) mod api_keys;
 pub(crate) mod attenuation;
 pub(crate) mod audit;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::tenant::Access;
+use super::access::Access;
 use crate::access::door::Door;
 use crate::access::gate::{Delete, Operation, Proof, Read, Write};
 use crate::error::{Reason, Result};

@@ -178,7 +178,7 @@ impl Frozen {
         self.codes.ask(search.query.components(), &mut scratch.question);
         let breadth = match search.effort {
             Effort::Exact => return self.scan(search, scratch, reader),
-            Effort::Balanced => (settings.ef_search as usize).saturating_mul(self.widening),
+            Effort::Balanced => breadth_for(settings.ef_search as usize, self.rows.len()).saturating_mul(self.widening),
             Effort::Breadth(breadth) => breadth as usize,
         };
         let mut breadth = breadth.max(search.top.saturating_add(search.top / 2));
@@ -282,6 +282,13 @@ impl Frozen {
     fn rerank(&self) -> Rerank<'_> {
         Rerank { metric: self.metric, rows: &self.rows, originals: &self.originals }
     }
+}
+
+/// What finds as much among so many vectors as `ef_search` does among 50,000: three quarters more for each doubling
+/// (docs/BENCHMARKS.md).
+fn breadth_for(ef_search: usize, rows: usize) -> usize {
+    let doublings = (0..24).take_while(|doubling| rows > 50_000 << doubling).count();
+    ef_search + ef_search * 3 / 4 * doublings
 }
 
 fn ordered_vectors(values: &[f32], dimensions: usize, order: &[u32]) -> Vec<f32> {

@@ -53,7 +53,8 @@ impl IndexSettings {
     }
 
     /// Candidates that are kept in a search under [`Effort::Balanced`](crate::Effort::Balanced) (ef_search): 1 to
-    /// 10,000, 64 by default. A search keeps as many as the hits it is asked for in any case.
+    /// 10,000, 64 by default. It is meant for up to 50,000 vectors; three quarters more are kept for each doubling beyond.
+    /// A search keeps half as many more as the hits it is asked for in any case.
     #[must_use]
     pub fn ef_search(mut self, candidates: u32) -> Self {
         self.ef_search = candidates;
