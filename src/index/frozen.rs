@@ -113,6 +113,7 @@ impl Frozen {
         matches!(self.originals, Originals::Resident(_))
     }
 
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn unreachable(&self) -> usize {
         self.graph.unreachable()
     }

@@ -88,6 +88,7 @@ impl Graph {
     }
 
     /// Nodes that no walk can come to.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn unreachable(&self) -> usize {
         let mut seen = vec![false; self.nodes()];
         let mut open = vec![0_u32];

@@ -132,6 +132,7 @@ impl Space {
     }
 
     /// Nodes that no walk comes to. There are none, which tests ask.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn unreachable(&self) -> usize {
         match &self.tier {
             Tier::Flat(_) => 0,
