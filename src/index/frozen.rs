@@ -185,18 +185,25 @@ impl Frozen {
         let mut breadth = breadth.max(search.top.saturating_add(search.top / 2));
         let is_live = |place: u32| !self.dead.contains(place);
         let all = self.rows.len();
+        // Among few a walk would go farther than a scan.
+        let is_for_walking = match search.among {
+            Among::All => true,
+            Among::Rows(_) => false,
+            Among::Tags(wanted) => wanted.count().saturating_pow(2) > all.saturating_mul(SCAN_SQUARE),
+        };
+        if !is_for_walking {
+            return self.scan(search, scratch, reader);
+        }
         let mut read = 0;
         loop {
             let ended = match search.among {
                 Among::Rows(_) => false,
                 Among::All => self.walk(scratch, breadth, all, search.top, is_live),
                 Among::Tags(wanted) => {
-                    let count = wanted.count();
                     let is_wanted = |place: u32| {
                         is_live(place) && self.tags.get(place as usize).is_some_and(|tag| wanted.contains(*tag))
                     };
-                    count.saturating_mul(count) > all.saturating_mul(SCAN_SQUARE)
-                        && self.walk(scratch, breadth, all / WALK_PART, search.top, is_wanted)
+                    self.walk(scratch, breadth, all / WALK_PART, search.top, is_wanted)
                 }
             };
             // A walk that found too few may have been led away from the rest.
