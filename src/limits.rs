@@ -239,6 +239,10 @@ pub const CATALOG_CACHE_BYTES: usize = 4 << 20;
 /// File size above which commits keep redb's allocator state (`quick_repair`), in bytes: repair after a crash
 /// is then independent of the size of the file.
 pub const QUICK_REPAIR_ABOVE_BYTES: u64 = 8 << 20;
+/// File size up to which a tenant's file is checked as a whole when it is opened, in bytes: every page must be the one that
+/// the page above it names. At this size the check takes about as long as the rest of the opening. The catalog is always
+/// checked.
+pub const TENANT_CHECK_BYTES_MAX: u64 = 1 << 20;
 /// What one transaction of a new file that is filled from an older one writes, in bytes of keys and values.
 pub const COPY_BATCH_BYTES: usize = 4 << 20;
 /// Largest answer of a recall or of getting many, in stored bytes; a page of a list ends early instead.

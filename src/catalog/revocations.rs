@@ -335,6 +335,7 @@ mod tests {
             sealing: None,
             cache_bytes: CATALOG_CACHE_BYTES,
             always_quick_repair: true,
+            check_bytes_max: u64::MAX,
         };
         let (catalog, acme) = (Catalog::create(spec).unwrap(), TenantId::new("acme").unwrap());
         let record = TenantRecord {

@@ -441,6 +441,7 @@ fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, keys: &EngineKeys, plaint
         sealing,
         cache_bytes: CATALOG_CACHE_BYTES,
         always_quick_repair: true,
+        check_bytes_max: u64::MAX,
     };
     if file_exists(&**disk, &layout.catalog())? {
         return Catalog::open(spec);

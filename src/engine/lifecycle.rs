@@ -19,6 +19,7 @@ use crate::crypto::page::PageScope;
 use crate::crypto::tenant_key::{self, TenantKey};
 use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
+use crate::limits::TENANT_CHECK_BYTES_MAX;
 use crate::meter::Meters;
 use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{
@@ -322,6 +323,7 @@ impl Inner {
             sealing: (!self.plaintext).then(|| (Arc::new(key.pages()), scope)),
             cache_bytes: self.tenant_cache_bytes,
             always_quick_repair: false,
+            check_bytes_max: TENANT_CHECK_BYTES_MAX,
         }
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct FileSpec {
     pub(crate) cache_bytes: usize,
     /// Keep redb's allocator state in every commit, whatever the size of the file.
     pub(crate) always_quick_repair: bool,
+    /// A file of at most this many bytes is checked as a whole when it is opened.
+    pub(crate) check_bytes_max: u64,
 }
 
 /// An open file with its tables `T`.
@@ -386,10 +388,12 @@ impl<T: Tables> Live<T> {
                 if after_failed_sync {
                     file.rewrite_headers().map_err(from_io)?;
                 }
-                let redb = spec.builder().create_with_backend(file.clone())?;
+                let mut redb = spec.builder().create_with_backend(file.clone())?;
                 if file.holds_pages() {
-                    // The file was repaired. That is worth keeping even if nobody writes to it.
+                    // The file was repaired, and so checked. That is worth keeping even if nobody writes to it.
                     file.arm().map_err(from_io)?;
+                } else if file.physical_len()? <= spec.check_bytes_max && !redb.check_integrity()? {
+                    return Err(Reason::DamagedFile("its pages are not of one moment").into());
                 }
                 let snapshot = RwLock::new(Arc::new(snapshot(&redb)?));
                 Ok(Self { snapshot, redb, file: file.clone() })
