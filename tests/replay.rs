@@ -208,11 +208,12 @@ fn many_old_pages_at_once_are_refused_or_look_like_one_moment() {
 }
 
 /// The remainder: a file that is too large to be checked whole when it is opened. What can happen there is in SECURITY.md,
-/// and only tags that are kept beside the pages will end it ("Rollback" there). These numbers may fall, and not rise.
+/// and only tags that are kept beside the pages will end it ("Rollback" there). These numbers may fall, and not rise. Seen: 1 and
+/// 218 in a release build, 0 and 208 with debug assertions, which make redb panic earlier; ids and times differ from run to run.
 #[test]
 fn old_pages_of_a_large_tenant_do_no_more_harm_than_they_did() {
     let history = history(Target::Tenant, 300, 4_000);
     assert!(history.rounds.iter().all(|round| round.len() as u64 > watertight::limits::TENANT_CHECK_BYTES_MAX));
     let cases = [some(history.singles(), 150), some(history.pairs(&[8, 5, 0]), 100)].concat();
-    assert_at_most("large tenant", &history, Target::Tenant, &cases, 10, 250);
+    assert_at_most("large tenant", &history, Target::Tenant, &cases, 5, 235);
 }
