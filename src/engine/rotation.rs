@@ -148,7 +148,8 @@ impl Operator {
     /// ```
     ///
     /// # Errors
-    /// `KeyUnavailable` when the root key is not the one that wrapped the engine key, or cannot be had; `Conflict` while
+    /// `KeyUnavailable` when the root key is not the one that wrapped the engine key, or cannot be had, and when tenants in
+    /// service have no key file, which may be away and come back ([`Reason::KeyFilesMissing`]); `Conflict` while
     /// another rotation is under way; `Unavailable` or `OutcomeUnknown` when a file cannot be read or written: what was
     /// wrapped anew stays so. Key files that do not open are counted as refused, and are no error.
     pub fn rotate_engine_key(
@@ -192,7 +193,8 @@ impl Operator {
     ///
     /// # Errors
     /// `Conflict` when it is the newest version, when a key file needs it or cannot be read, or while another rotation is
-    /// under way; `NotFound` when there is no such version.
+    /// under way; `NotFound` when there is no such version; `KeyUnavailable` when tenants in service have no key file, which may
+    /// need it when it comes back ([`Reason::KeyFilesMissing`]).
     pub fn retire_engine_key(&self, version: u32) -> Result<()> {
         self.engine.retire_engine_key(self.act()?, version)
     }
