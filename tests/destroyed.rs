@@ -291,6 +291,33 @@ fn a_former_key_that_went_away_during_the_rekeying_is_not_called_destroyed() {
 }
 
 #[test]
+fn a_rekeying_that_was_given_up_is_not_over_before_its_files_were_seen() {
+    for (how, disk) in disks() {
+        let scene = Scene::new(disk);
+        let world = scene.open().unwrap();
+        let mut away = None;
+        let answer = world.operator().rekey(&id("acme"), |_| {
+            away.get_or_insert_with(|| Away::new(&scene, &scene.own(), false));
+            ControlFlow::Break(())
+        });
+        assert_eq!(*answer.unwrap_err().reason(), Reason::Cancelled, "{how}");
+        let abandoned = || {
+            let trail = world.operator().audit(1, 1_000).unwrap();
+            trail.iter().filter(|entry| entry.action == OperatorAction::RekeyAbandoned).count()
+        };
+        // What it had begun to write is away as well.
+        is_refusal(&rekey(&world), how);
+        assert_eq!(abandoned(), 0, "{how}");
+        away.unwrap().back();
+        scene.is_well(&world, "acme", how);
+        rekey(&world).unwrap();
+        assert_eq!(abandoned(), 1, "{how}");
+        assert!(!scene.key(1).exists() && scene.key(2).exists(), "{how}");
+        assert_eq!(fs::read_dir(scene.own()).unwrap().count(), 1, "{how}");
+    }
+}
+
+#[test]
 fn a_rekeying_that_was_tidied_up_by_halves_is_finished_when_the_former_key_is_back() {
     let scene = Scene::new(Arc::new(SystemDisk));
     let world = scene.open().unwrap();

@@ -597,3 +597,25 @@ fn append(writer: &mut Writer<'_>, entry: &OperatorAuditEntry) -> Result<()> {
     chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, entry)?;
     put_facts(writer, &now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_first_version_left_unfinished_is_read_as_not_emptied() {
+        let purge = PurgeStep { by: Some("ops".into()), rekeying: None, emptied: None };
+        for (body, expected) in [
+            (&[0][..], Unfinished::Provision),
+            (&[1, 1, 3, b'o', b'p', b's'], Unfinished::Purge(purge.clone())),
+            (&[1, 0], Unfinished::Purge(PurgeStep { by: None, ..purge })),
+            (&[2, 7], Unfinished::Rekey { to: Epoch(7), emptied: false }),
+        ] {
+            let bytes = [&[1, Unfinished::KIND, 1], body].concat();
+            assert_eq!(codec::decode::<Unfinished>(&bytes).unwrap(), expected);
+            assert_eq!(codec::decode::<Unfinished>(&codec::encode(&expected).unwrap()).unwrap(), expected);
+            let unknown = [&[1, Unfinished::KIND, 0], body].concat();
+            assert!(codec::decode::<Unfinished>(&unknown).is_err());
+        }
+    }
+}
