@@ -173,8 +173,25 @@ pub enum Reason {
         /// Key files that need it, or that cannot be read, so that nobody knows.
         key_files: u64,
     },
+    /// A file or directory belongs to another user, or other users may write to it or read it. Nothing is wrong with what it
+    /// holds: change its owner or its mode.
+    Permissions {
+        /// Its path. Below the data directory it is relative to that directory.
+        path: String,
+        /// What is wrong, and what would be right.
+        rule: &'static str,
+    },
+    /// A file or directory that must be there is not, so that nobody can say whether it was destroyed or is only away: mount it,
+    /// or put it back, and try again.
+    Missing(&'static str),
     /// A key file is missing.
     KeyFileMissing(&'static str),
+    /// Tenants in service have no key file at the moment. Their files may only be away, and would need the version of the
+    /// engine key that is about to go.
+    KeyFilesMissing {
+        /// How many tenants.
+        tenants: u64,
+    },
     /// A key file is not the one that was written for this place.
     KeyFileRefused(&'static str),
     /// The operating system gave no randomness.
@@ -242,6 +259,8 @@ impl Error {
             | Reason::Closed
             | Reason::DiskFull
             | Reason::Io(_)
+            | Reason::Permissions { .. }
+            | Reason::Missing(_)
             | Reason::EmbedderFaulty(_)
             | Reason::CloseFailed
             | Reason::Randomness => ErrorKind::Unavailable,
@@ -254,7 +273,8 @@ impl Error {
             Reason::RootKeyWrong
             | Reason::RootKeySource(_)
             | Reason::RootKeyProvider(_)
-            | Reason::KeyFileMissing(_) => ErrorKind::KeyUnavailable,
+            | Reason::KeyFileMissing(_)
+            | Reason::KeyFilesMissing { .. } => ErrorKind::KeyUnavailable,
             Reason::FormatVersion { .. } => ErrorKind::Incompatible,
         }
     }
@@ -314,8 +334,12 @@ impl From<Reason> for Error {
 }
 
 impl From<io::Error> for Error {
-    /// Only the kind is kept: an operating-system message may carry a path.
+    /// An error of ours that went through one of the system's comes out as it was. Of any other one only the kind is kept: an
+    /// operating-system message may carry a path.
     fn from(error: io::Error) -> Self {
+        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return own.clone();
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull.into(),
             kind => Reason::Io(kind).into(),
@@ -383,7 +407,10 @@ impl fmt::Display for Error {
             Reason::EngineKeyInUse { version, key_files } => {
                 write!(f, "version {version} of the engine key is the newest, or needed by {key_files} key files")
             }
+            Reason::Permissions { path, rule } => write!(f, "{path}: {rule}"),
+            Reason::Missing(what) => write!(f, "{what} is not where it must be"),
             Reason::KeyFileMissing(what) => write!(f, "the {what} is missing"),
+            Reason::KeyFilesMissing { tenants } => write!(f, "{tenants} tenants in service have no key file"),
             Reason::KeyFileRefused(what) => write!(f, "the {what} is not the one written for this place"),
             Reason::Randomness => f.write_str("the operating system gave no randomness"),
             Reason::FormatVersion { found, supported } => {

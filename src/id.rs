@@ -354,6 +354,10 @@ impl Epoch {
     pub(crate) fn next(self) -> Result<Self> {
         self.0.checked_add(1).map(Self).ok_or_else(|| Reason::DamagedRecord("epoch").into())
     }
+
+    pub(crate) fn before(self) -> Result<Self> {
+        self.0.checked_sub(1).map(Self).ok_or_else(|| Reason::DamagedRecord("epoch").into())
+    }
 }
 
 impl fmt::Display for Epoch {

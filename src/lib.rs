@@ -118,6 +118,6 @@ pub use tenant::write::{Deleted, PutOutcome};
 
 /// The file system under an engine: the operating system's, one in memory, or a simulated one in tests.
 pub mod disk {
-    pub use crate::store::file::{Disk, DiskFile, EntryInfo, EntryKind, SystemDisk};
+    pub use crate::store::file::{Disk, DiskFile, EntryInfo, EntryKind, OpenDirectory, SystemDisk};
     pub use crate::store::memory::MemoryDisk;
 }

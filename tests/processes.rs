@@ -126,6 +126,53 @@ fn a_second_process_is_refused_and_changes_nothing() {
     notes.put(Memory::new("k2").text("t")).unwrap();
 }
 
+/// The names in a directory lead there, and can be taken away or exchanged. The directory itself is locked.
+#[cfg(unix)]
+#[test]
+fn a_second_engine_is_refused_by_whatever_name_and_whatever_has_become_of_the_files() {
+    use std::os::unix::fs::symlink;
+
+    let (outside, data) = provisioned();
+    let (renamed, link) = (outside.path().join("renamed"), outside.path().join("link"));
+    symlink(&data, &link).unwrap();
+    let is_refused = |path: &Path| {
+        let refused = World::open(path, Arc::new(SystemDisk)).map(|_| ()).unwrap_err();
+        assert_eq!(*refused.reason(), Reason::InUse, "{path:?}");
+        let (mut child, out) = spawn(path, 0);
+        let said = lines(out).find(|line| line.starts_with("refused") || line == "open").unwrap();
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(said.contains("InUse"), "{path:?}: {said}");
+    };
+    let first = World::at(&data);
+    let notes = first.handle("acme", "alice").unwrap().memories("notes").unwrap();
+    let replace = |name: &str, at: &Path| {
+        let copy = outside.path().join("copy");
+        fs::copy(at.join(name), &copy).unwrap();
+        move_file(&copy, &at.join(name));
+    };
+    for path in [data.join("."), link.join(".")] {
+        is_refused(&path);
+    }
+    // Neither what is locked nor what is open has its name any more.
+    replace("LOCK", &data);
+    is_refused(&data);
+    replace("catalog.redb", &data);
+    is_refused(&data);
+    move_file(&data, &renamed);
+    is_refused(&renamed);
+    notes.put(Memory::new("k").text("t")).unwrap();
+    first.engine.close().unwrap();
+    // Closed engines have let go of it, also while a handle lives.
+    World::at(&renamed).handle("acme", "alice").unwrap().memories("notes").unwrap().get("k").unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is who exchanges the files, not the engine")]
+#[cfg(unix)]
+fn move_file(from: &Path, to: &Path) {
+    fs::rename(from, to).unwrap();
+}
+
 #[test]
 fn a_process_killed_while_writing_loses_nothing_it_acknowledged() {
     const SEED: u64 = 7;

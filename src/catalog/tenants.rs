@@ -55,15 +55,47 @@ impl Record for TenantRecord {
 pub(crate) enum Unfinished {
     /// They are being made.
     Provision,
-    /// They are being destroyed, by order of this operator.
-    Purge { by: Option<String> },
+    /// They are being destroyed.
+    Purge(PurgeStep),
     /// They are being replaced by those of a later epoch. The tenant's row says which count.
-    Rekey { to: Epoch },
+    Rekey {
+        to: Epoch,
+        /// The former files were seen, and hold nothing any more: from here on it means nothing that they are absent.
+        emptied: bool,
+    },
+}
+
+/// How far a purge has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PurgeStep {
+    /// The operator who ordered it.
+    pub(crate) by: Option<String>,
+    /// A re-keying to this epoch had not destroyed the former files.
+    pub(crate) rekeying: Option<Epoch>,
+    /// All key and data files, up to this epoch, were seen and hold nothing any more: from here on it means nothing that
+    /// they are absent.
+    pub(crate) emptied: Option<Epoch>,
 }
 
 impl Record for Unfinished {
     const KIND: u8 = 12;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "unfinished tenant";
+
+    fn decode_older(version: u8, body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        enum First {
+            Provision,
+            Purge { by: Option<String> },
+            Rekey { to: Epoch },
+        }
+        let first = if version == 1 { codec::decode_body(body)? } else { return None };
+        Some(match first {
+            First::Provision => Self::Provision,
+            First::Purge { by } => Self::Purge(PurgeStep { by, rekeying: None, emptied: None }),
+            First::Rekey { to } => Self::Rekey { to, emptied: false },
+        })
+    }
 }
 
 /// What stays of a purged tenant.
@@ -163,12 +195,21 @@ impl Catalog {
         })
     }
 
-    /// To which epoch an earlier call was re-keying a tenant, if it could not tidy up.
-    pub(crate) fn rekeying(&self, tenant: &TenantId) -> Result<Option<Epoch>> {
+    /// What is under way with an incarnation; `None` also when the name has another one by now.
+    pub(crate) fn step(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Option<Unfinished>> {
         self.database.read(|tables| {
-            let step = tables.unfinished.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose()?;
-            Ok(if let Some(Unfinished::Rekey { to }) = step { Some(to) } else { None })
+            let Some(row) = tables.tenants.get(tenant.as_str())? else { return Ok(None) };
+            if codec::decode::<TenantRecord>(row.value())?.incarnation != incarnation {
+                return Ok(None);
+            }
+            tables.unfinished.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose()
         })
+    }
+
+    /// To which epoch an earlier call was re-keying a tenant, if it could not tidy up.
+    pub(crate) fn rekeying(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Option<Epoch>> {
+        let step = self.step(tenant, incarnation)?;
+        Ok(if let Some(Unfinished::Rekey { to, .. }) = step { Some(to) } else { None })
     }
 
     /// Writes the row of a tenant whose files do not exist yet.
@@ -267,9 +308,15 @@ impl Catalog {
                 Ok(())
             };
             let record = change(&mut writer, tenant, step)?;
-            // Whoever calls again only goes on with what another one has ordered.
-            if !matches!(step_of(&mut writer, tenant)?, Some(Unfinished::Purge { .. })) {
-                begin(&mut writer, tenant, &Unfinished::Purge { by: act.operator.map(str::to_owned) })?;
+            let by = act.operator.map(str::to_owned);
+            match step_of(&mut writer, tenant)? {
+                // Whoever calls again only goes on with what another one has ordered.
+                Some(Unfinished::Purge(_)) => {}
+                Some(Unfinished::Rekey { to, emptied: false }) => {
+                    let step = PurgeStep { by, rekeying: Some(to), emptied: None };
+                    begin(&mut writer, tenant, &Unfinished::Purge(step))?;
+                }
+                _ => begin(&mut writer, tenant, &Unfinished::Purge(PurgeStep { by, rekeying: None, emptied: None }))?,
             }
             audit(&mut writer, act, OperatorAction::Purge, tenant, record.incarnation)?;
             Ok(record)
@@ -291,7 +338,7 @@ impl Catalog {
             if writer.open_table(UNFINISHED)?.get(tenant.as_str())?.is_some() {
                 return Err(Reason::TenantState.into());
             }
-            begin(&mut writer, tenant, &Unfinished::Rekey { to: record.epoch.next()? })?;
+            begin(&mut writer, tenant, &Unfinished::Rekey { to: record.epoch.next()?, emptied: false })?;
             audit(&mut writer, act, OperatorAction::Rekey, tenant, incarnation)?;
             Ok(record)
         })
@@ -303,8 +350,9 @@ impl Catalog {
     /// `Conflict` when the tenant is not being re-keyed any more.
     pub(crate) fn switch_epoch(&self, tenant: &TenantId, incarnation: Incarnation, to: Epoch) -> Result<TenantRecord> {
         self.database.write(|mut writer| {
-            if step_of(&mut writer, tenant)? != Some(Unfinished::Rekey { to }) {
-                return Err(Reason::TenantState.into());
+            match step_of(&mut writer, tenant)? {
+                Some(Unfinished::Rekey { to: marked, .. }) if marked == to => {}
+                _ => return Err(Reason::TenantState.into()),
             }
             change(&mut writer, tenant, |record| {
                 check_in_service(record, incarnation)?;
@@ -314,10 +362,33 @@ impl Catalog {
         })
     }
 
+    /// The former files of a re-keying were seen, and hold nothing any more. Only their names are left to be removed.
+    pub(crate) fn rekey_emptied(&self, tenant: &TenantId) -> Result<()> {
+        self.database.write(|mut writer| match step_of(&mut writer, tenant)? {
+            Some(Unfinished::Rekey { to, .. }) => begin(&mut writer, tenant, &Unfinished::Rekey { to, emptied: true }),
+            // The purge that has begun meanwhile has only the others to look for.
+            Some(Unfinished::Purge(step)) => {
+                begin(&mut writer, tenant, &Unfinished::Purge(PurgeStep { rekeying: None, ..step }))
+            }
+            Some(Unfinished::Provision) | None => Err(Reason::TenantState.into()),
+        })
+    }
+
+    /// All files of a tenant that is being purged, up to this epoch, were seen, and hold nothing any more. Only their names
+    /// are left to be removed.
+    pub(crate) fn purge_emptied(&self, tenant: &TenantId, last: Epoch) -> Result<()> {
+        self.database.write(|mut writer| match step_of(&mut writer, tenant)? {
+            Some(Unfinished::Purge(step)) => {
+                begin(&mut writer, tenant, &Unfinished::Purge(PurgeStep { emptied: Some(last), ..step }))
+            }
+            _ => Err(Reason::TenantState.into()),
+        })
+    }
+
     /// The files of the other epoch are gone. Does nothing when something else is under way by now.
     pub(crate) fn finish_rekey(&self, act: Act<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<()> {
         self.database.write(|mut writer| {
-            let Some(Unfinished::Rekey { to }) = step_of(&mut writer, tenant)? else { return Ok(()) };
+            let Some(Unfinished::Rekey { to, .. }) = step_of(&mut writer, tenant)? else { return Ok(()) };
             let record = change(&mut writer, tenant, |record| check_in_service(record, incarnation))?;
             writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
             let is_done = record.epoch == to;
@@ -353,8 +424,11 @@ impl Catalog {
             };
             let mut tombstone = None;
             if action == OperatorAction::Purged {
-                let purged_by = if let Some(Unfinished::Purge { by }) = step { by } else { None };
-                let stays = Tombstone { tenant: tenant.clone(), purged_at: act.at, purged_by, last_epoch: was.epoch };
+                // Nothing says that it was destroyed before it is on record that it was.
+                let Some(Unfinished::Purge(PurgeStep { by: purged_by, emptied: Some(last_epoch), .. })) = step else {
+                    return Err(Reason::TenantState.into());
+                };
+                let stays = Tombstone { tenant: tenant.clone(), purged_at: act.at, purged_by, last_epoch };
                 let row = codec::encode(&stays)?;
                 writer.open_table(TOMBSTONES)?.insert(incarnation.as_bytes().as_slice(), row.as_slice())?;
                 tombstone = Some(stays);
@@ -522,4 +596,26 @@ fn append(writer: &mut Writer<'_>, entry: &OperatorAuditEntry) -> Result<()> {
     let mut now = facts(&writer.open_table(META)?)?;
     chain::append(&mut writer.open_table(OPERATOR_AUDIT)?, &mut now.audit, entry)?;
     put_facts(writer, &now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_first_version_left_unfinished_is_read_as_not_emptied() {
+        let purge = PurgeStep { by: Some("ops".into()), rekeying: None, emptied: None };
+        for (body, expected) in [
+            (&[0][..], Unfinished::Provision),
+            (&[1, 1, 3, b'o', b'p', b's'], Unfinished::Purge(purge.clone())),
+            (&[1, 0], Unfinished::Purge(PurgeStep { by: None, ..purge })),
+            (&[2, 7], Unfinished::Rekey { to: Epoch(7), emptied: false }),
+        ] {
+            let bytes = [&[1, Unfinished::KIND, 1], body].concat();
+            assert_eq!(codec::decode::<Unfinished>(&bytes).unwrap(), expected);
+            assert_eq!(codec::decode::<Unfinished>(&codec::encode(&expected).unwrap()).unwrap(), expected);
+            let unknown = [&[1, Unfinished::KIND, 0], body].concat();
+            assert!(codec::decode::<Unfinished>(&unknown).is_err());
+        }
+    }
 }

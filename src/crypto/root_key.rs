@@ -87,9 +87,12 @@ impl RootKey {
 
     /// Reads the key from a file: 32 raw bytes, 64 hexadecimal digits, or Base64; a line end may follow the text.
     ///
+    /// On Unix, file and directory must belong to the user that the process runs as, or to root, since whoever owns them can
+    /// exchange the key. Others must not be able to read the file, nor to write to its directory, unless that has the sticky
+    /// bit, as `/tmp` has. Directories further up are not looked at.
+    ///
     /// # Errors
-    /// `KeyUnavailable` when the file is absent, is a link, can be read by others than its owner, or does not have
-    /// that form.
+    /// `KeyUnavailable` when the file is absent, is a link, breaks one of these rules, or does not have that form.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let refused = |why| Reason::RootKeySource(why);
         let mut options = std::fs::OpenOptions::new();
@@ -101,6 +104,7 @@ impl RootKey {
             // Without waiting: opening a pipe would otherwise hang until somebody writes to it.
             options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         }
+        let path = path.as_ref();
         let file = options.open(path).map_err(|_| refused("the file cannot be opened, or is a link"))?;
         // The open file is asked, not the path: between two looks at a path it can become another file.
         let metadata = file.metadata().map_err(|_| refused("the file cannot be inspected"))?;
@@ -113,6 +117,7 @@ impl RootKey {
             if metadata.permissions().mode() & 0o077 != 0 {
                 return Err(refused("the file can be read by others than its owner").into());
             }
+            check_owner(&metadata, path).map_err(refused)?;
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
         file.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(|_| refused("the file cannot be read"))?;
@@ -261,6 +266,27 @@ impl fmt::Debug for RootKey {
     }
 }
 
+/// Who could have put another key in the place of this one.
+#[cfg(unix)]
+fn check_owner(file: &std::fs::Metadata, path: &Path) -> Result<(), &'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::geteuid().as_raw();
+    let is_trusted = |owner: u32| owner == user || owner == 0;
+    if !is_trusted(file.uid()) {
+        return Err("the file belongs to another user: chown");
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = std::fs::metadata(directory).map_err(|_| "the directory of the file cannot be inspected")?;
+    if !is_trusted(directory.uid()) {
+        return Err("the directory of the file belongs to another user: chown");
+    }
+    // With the sticky bit only the owner of a file may give its name away.
+    if directory.mode() & 0o022 != 0 && directory.mode() & 0o1000 == 0 {
+        return Err("others can write to the directory of the file: chmod go-w");
+    }
+    Ok(())
+}
+
 fn decode_hex(text: &[u8], out: &mut [u8; 32]) -> bool {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
     text.chunks_exact(2).zip(out).all(|(pair, to)| match pair {
@@ -320,5 +346,10 @@ mod tests {
         assert!(RootKey::from_file(&link).is_err());
         assert!(RootKey::from_file(directory.path()).is_err());
         assert!(RootKey::from_file(directory.path().join("absent")).is_err());
+        // Whoever can write to the directory can exchange the file; with the sticky bit only its owner can.
+        for (mode, accepted) in [(0o755, true), (0o1777, true), (0o777, false), (0o770, false), (0o702, false)] {
+            std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(RootKey::from_file(&path).is_ok(), accepted, "{mode:o}");
+        }
     }
 }

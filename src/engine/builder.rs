@@ -236,7 +236,8 @@ impl EngineBuilder<Ready> {
     /// The [`Authority`] is given out here, once.
     ///
     /// # Errors
-    /// `Unavailable` when another process has the directory open; `KeyUnavailable` when the root key is wrong or a
+    /// `Unavailable` when another engine has the directory open, when something in it belongs to another user or is open to
+    /// others, or when a directory in it is missing; `KeyUnavailable` when the root key is wrong or a
     /// key file is missing; `Damaged` when the directory holds what is not ours; `Incompatible` when a later release
     /// wrote it; `InvalidInput` when verifiers or embedders contradict each other. Nothing is changed by a refusal.
     pub fn open(self) -> Result<(Engine, Authority)> {
@@ -316,7 +317,8 @@ impl<State> Danger<State> {
         self.0
     }
 
-    /// Puts another file system under the engine. Its durability is whatever the implementation makes of it.
+    /// Puts another file system under the engine. Its durability is whatever the implementation makes of it. One that does not
+    /// implement [`Disk::open_directory`] is given absolute paths.
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> EngineBuilder<State> {
         self.0.options.disk = disk;

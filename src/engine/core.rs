@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::api_keys::ApiKeyUses;
 use super::builder::{EngineBuilder, NeedsRootKey, Options};
+use super::directory::{DataDirectory, DirectoryLock};
 use super::keyring::Keyring;
 use super::operator::Operator;
 use super::pool::Pool;
@@ -29,8 +30,8 @@ use crate::index::embedder::Embedders;
 use crate::index::settings::IndexSettings;
 use crate::limits::{CATALOG_CACHE_BYTES, ENGINE_KEYS_MAX, KEY_FILE_BYTES_MAX};
 use crate::store::database::FileSpec;
-use crate::store::directory::{TEMPORARY, ensure_directory, file_exists, read_small, write_small};
-use crate::store::file::{Disk, DiskFile};
+use crate::store::directory::{directory_exists, ensure_directory, file_exists, read_small, write_small};
+use crate::store::file::Disk;
 use crate::store::layout::{Layout, engine_key_version};
 use crate::store::memory::MemoryDisk;
 
@@ -84,7 +85,7 @@ pub(crate) struct Inner {
     verifiers: Vec<JwtVerifier>,
     operator_verifier: Option<JwtVerifier>,
     /// Held as long as the engine is open.
-    lock: Mutex<Option<Box<dyn DiskFile>>>,
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl Engine {
@@ -127,11 +128,14 @@ impl Engine {
 
     pub(super) fn open(options: Options, root_keys: &[RootKey]) -> Result<(Self, Authority)> {
         let embedders = Embedders::new(options.embedders)?;
-        let disk = options.disk;
-        let layout = Layout::new(&options.directory);
-        let lock = take_lock(&*disk, &layout)?;
+        let DataDirectory { disk, layout, lock } = DataDirectory::open(options.disk, &options.directory)?;
         let format = Format::read_or_make(&*disk, &layout, options.plaintext)?;
+        let is_made = file_exists(&*disk, &layout.catalog())?;
         for directory in [layout.keys(), layout.tenants()] {
+            // They were made before the catalog. One that is missing now is away, and an empty one would hide that.
+            if is_made && !directory_exists(&*disk, &directory)? {
+                return Err(Reason::Missing("a directory of the engine").into());
+            }
             ensure_directory(&*disk, &directory)?;
         }
         let keys = engine_keys(&*disk, &layout, format.engine, root_keys)?;
@@ -305,7 +309,7 @@ impl Inner {
             report.tenants += 1;
             report.failed.extend(outcome.err().map(|error| (slot.tenant.clone(), error)));
         }
-        report.engine = own.and(lock.unlock().map_err(Error::from)).err();
+        report.engine = own.and(lock.unlock()).err();
         Ok(report)
     }
 }
@@ -330,28 +334,6 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
     }
-}
-
-/// One process at a time. The lock is the operating system's, so it goes with the process.
-fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn DiskFile>> {
-    ensure_directory(disk, layout.root())?;
-    // A directory that is not ours gets no file of ours.
-    refuse_foreign(disk, layout)?;
-    let path = layout.lock();
-    let file = if file_exists(disk, &path)? { disk.open(&path)? } else { disk.create(&path)? };
-    if file.try_lock()? { Ok(file) } else { Err(Reason::InUse.into()) }
-}
-
-/// Only an empty directory, or one with our FORMAT, is opened.
-fn refuse_foreign(disk: &dyn Disk, layout: &Layout) -> Result<()> {
-    if file_exists(disk, &layout.format())? {
-        return Ok(());
-    }
-    let ours = ["LOCK".to_owned(), format!("FORMAT{TEMPORARY}")];
-    if disk.list(layout.root())?.iter().all(|name| ours.contains(name)) {
-        return Ok(());
-    }
-    Err(Reason::ForeignFile("a directory with content but without our FORMAT file").into())
 }
 
 /// The first file of a directory: `magic 8 | version u32 | flags u32 | engine id 16`, integers little-endian.
@@ -432,6 +414,12 @@ fn engine_keys(disk: &dyn Disk, layout: &Layout, engine: EngineId, roots: &[Root
     Ok(keys)
 }
 
+/// Whether there is a directory for tenants' key files, and so was a tenant.
+fn has_tenant_keys(disk: &Arc<dyn Disk>, layout: &Layout) -> Result<bool> {
+    let mut directories = layout.key_directories();
+    directories.try_fold(false, |found, path| Ok(found || directory_exists(&**disk, &path)?))
+}
+
 /// Opens the catalog, or makes it where there can be no tenant yet.
 fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, keys: &EngineKeys, plaintext: bool) -> Result<Catalog> {
     let sealing = (!plaintext).then(|| (Arc::new(keys.catalog().pages()), PageScope::catalog(keys.engine())));
@@ -446,7 +434,7 @@ fn open_catalog(disk: &Arc<dyn Disk>, layout: &Layout, keys: &EngineKeys, plaint
     if file_exists(&**disk, &layout.catalog())? {
         return Catalog::open(spec);
     }
-    if !disk.list(&layout.tenants())?.is_empty() {
+    if !disk.list(&layout.tenants())?.is_empty() || has_tenant_keys(disk, layout)? {
         return Err(Reason::DamagedFile("the catalog is missing").into());
     }
     Catalog::create(spec)

@@ -1,11 +1,10 @@
 //! Crash-safe orders of making, stopping and destroying a tenant.
 //!
-//! Make: row *provisioning*, key file, data file, row *active*. Destroy: row *purging*, stop handles, close, destroy
-//! keys, remove data, tombstone. After a crash the row says how far it came; the sweep at open finishes or undoes
+//! Make: row *provisioning*, key file, data file, row *active*. Destroy: row *purging*, stop handles, close, destroy the
+//! files, tombstone. After a crash the row says how far it came; the sweep at open finishes or undoes
 //! it. Files that no such row names are never touched: a restored older catalog must not destroy tenants.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
@@ -22,10 +21,7 @@ use crate::id::{Epoch, Incarnation, TenantId};
 use crate::limits::TENANT_CHECK_BYTES_MAX;
 use crate::meter::Meters;
 use crate::store::database::{FileSpec, is_inside_transaction};
-use crate::store::directory::{
-    directory_exists, ensure_directory, file_exists, read_small, remove, shred, temporary, write_small,
-};
-use crate::store::layout::Layout;
+use crate::store::directory::{directory_exists, ensure_directory, file_exists, read_small, write_small};
 use crate::tenant::open::{FileKeys, Opening, Owner, Room, Tenant};
 
 impl Inner {
@@ -55,7 +51,7 @@ impl Inner {
             Err(_) => return Err(error),
         }
         // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
-        let undone = self.destroy_files(&record).and_then(|()| {
+        let undone = self.undo_provision(&record).and_then(|()| {
             let _exclusive = self.lifecycle.write();
             self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
         });
@@ -101,7 +97,7 @@ impl Inner {
         let _files = slot.lock_files();
         // It is destroyed: how its file closes does not matter.
         let _ = self.pool.end(&slot);
-        self.destroy_files(&record)?;
+        self.destroy_tenant(tenant, &record)?;
         let tombstone = {
             let _exclusive = self.lifecycle.write();
             let tombstone = self.catalog.finish_removal(act, tenant, record.incarnation)?;
@@ -150,7 +146,7 @@ impl Inner {
     fn finish(&self, tenant: &TenantId, record: &TenantRecord, step: &Unfinished) -> Result<()> {
         match record.status {
             TenantStatus::Active | TenantStatus::Suspended => {
-                let Unfinished::Rekey { to } = step else {
+                let Unfinished::Rekey { to, .. } = step else {
                     return Err(Reason::DamagedRecord("unfinished tenant").into());
                 };
                 return self.finish_rekey(tenant, record, *to);
@@ -163,9 +159,9 @@ impl Inner {
                     .close();
                 return self.catalog.finish_provision(tenant, record.incarnation);
             }
-            TenantStatus::Provisioning | TenantStatus::Purging => {}
+            TenantStatus::Provisioning => self.undo_provision(record)?,
+            TenantStatus::Purging => self.destroy_tenant(tenant, record)?,
         }
-        self.destroy_files(record)?;
         let act = Act { operator: None, at: self.clock.now() };
         self.catalog.finish_removal(act, tenant, record.incarnation).map(|_| ())
     }
@@ -218,7 +214,7 @@ impl Inner {
 
     /// Opening a file refuses a link in its last name only; these are the names before it. Gives whether the
     /// directory of keys and the tenant's own exist.
-    fn check_directories(&self, incarnation: Incarnation) -> Result<(bool, bool)> {
+    pub(super) fn check_directories(&self, incarnation: Incarnation) -> Result<(bool, bool)> {
         let disk = &*self.disk;
         let keys = directory_exists(disk, &self.layout.key_directory(incarnation))?;
         let tenant = directory_exists(disk, &self.layout.tenant_fan_out(incarnation))?
@@ -237,82 +233,14 @@ impl Inner {
         Tenant::create(&self.tenant_spec(incarnation, epoch, &key), &owner)
     }
 
-    /// Draws the data key of an epoch and writes its key file. Here and in `destroy_key` are all changes of key files.
+    /// Draws the data key of an epoch and writes its key file. This, `take_content` and
+    /// `unlink` are all changes of key files.
     pub(super) fn make_key(&self, incarnation: Incarnation, epoch: Epoch) -> Result<TenantKey> {
         let key = TenantKey::generate(incarnation, epoch)?;
         // Held until it is durable: a rotation must not miss it.
         let files = self.keyring.files();
         write_small(&*self.disk, &self.layout.tenant_key(incarnation, epoch), &key.wrap(files.newest())?)?;
         Ok(key)
-    }
-
-    /// Keys first: once they are gone the data is unreadable, whatever happens next. Every step may find its work
-    /// done already.
-    fn destroy_files(&self, record: &TenantRecord) -> Result<()> {
-        let disk = &*self.disk;
-        let incarnation = record.incarnation;
-        // A tenant that is purged goes with whatever epochs it has: a catalog that was put back may not know the last.
-        let mut epochs = BTreeSet::from([record.epoch]);
-        if record.status == TenantStatus::Purging {
-            epochs.extend(self.epochs(record)?);
-        }
-        for epoch in &epochs {
-            self.destroy_key(incarnation, *epoch)?;
-        }
-        for epoch in &epochs {
-            self.destroy_data(incarnation, *epoch)?;
-        }
-        let directory = self.layout.tenant_directory(incarnation);
-        // What is left in it is not ours to remove, and then the directory stays as well.
-        if self.check_directories(incarnation)?.1 && disk.list(&directory)?.is_empty() {
-            disk.remove_directory(&directory)?;
-            disk.sync_directory(&self.layout.tenant_fan_out(incarnation))?;
-        }
-        Ok(())
-    }
-
-    /// Destroys the key and data file of one epoch, in this order.
-    pub(super) fn destroy_epoch(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
-        self.destroy_key(incarnation, epoch)?;
-        self.destroy_data(incarnation, epoch)
-    }
-
-    fn destroy_key(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
-        if self.check_directories(incarnation)?.0 {
-            // A rotation must not bring back what it has read before.
-            let _files = self.keyring.files();
-            let key = self.layout.tenant_key(incarnation, epoch);
-            shred(&*self.disk, &key)?;
-            shred(&*self.disk, &temporary(&key))?;
-        }
-        Ok(())
-    }
-
-    fn destroy_data(&self, incarnation: Incarnation, epoch: Epoch) -> Result<()> {
-        if self.check_directories(incarnation)?.1 {
-            let data = self.layout.tenant_data(incarnation, epoch);
-            remove(&*self.disk, &data)?;
-            remove(&*self.disk, &temporary(&data))?;
-        }
-        Ok(())
-    }
-
-    /// The epochs of which a tenant has files: key files, which nobody else names so, and data files that have one or that
-    /// the row accounts for. Other files are not ours.
-    fn epochs(&self, record: &TenantRecord) -> Result<BTreeSet<Epoch>> {
-        let incarnation = record.incarnation;
-        let last = record.epoch.next().unwrap_or(record.epoch);
-        let (has_keys, has_data) = self.check_directories(incarnation)?;
-        let mut found = BTreeSet::new();
-        if has_keys {
-            let names = self.disk.list(&self.layout.key_directory(incarnation))?;
-            found.extend(names.iter().filter_map(|name| Layout::epoch_of_key(incarnation, name)));
-        }
-        if has_data {
-            let names = self.disk.list(&self.layout.tenant_directory(incarnation))?;
-            found.extend(names.iter().filter_map(|name| Layout::epoch_of_data(name)).filter(|epoch| *epoch <= last));
-        }
-        Ok(found)
     }
 
     pub(super) fn tenant_spec(&self, incarnation: Incarnation, epoch: Epoch, key: &TenantKey) -> FileSpec {

@@ -3,6 +3,8 @@
 mod api_keys;
 pub(crate) mod builder;
 pub(crate) mod core;
+mod destruction;
+mod directory;
 pub(crate) mod impersonation;
 mod keeper;
 pub(crate) mod keyring;

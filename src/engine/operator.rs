@@ -274,7 +274,8 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` while it is being provisioned, `InvalidInput` inside a transaction of the
-    /// tenant, whose end it would wait for.
+    /// tenant, whose end it would wait for. `Unavailable` or `KeyUnavailable` when its key file, its data file or their
+    /// directory is not there: they may be away and come back, so nothing is called destroyed that was not seen.
     pub fn purge(&self, tenant: &TenantId) -> Result<Receipt> {
         self.engine.purge(self.act()?, tenant, None)
     }
@@ -324,7 +325,8 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none; `Conflict` when `progress` gave up, or while it is being provisioned or purged;
-    /// `InvalidInput` inside a transaction of the tenant; `OutcomeUnknown` when it cannot be told which files count: the
+    /// `InvalidInput` inside a transaction of the tenant; `Unavailable` or `KeyUnavailable` when a file that is to be destroyed is
+    /// not there, which may be away and come back; `OutcomeUnknown` when it cannot be told which files count: the
     /// tenant then serves nothing until the engine is opened again.
     pub fn rekey(
         &self,

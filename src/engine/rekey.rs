@@ -78,19 +78,23 @@ impl Inner {
         let _files = slot.lock_files();
         let (tenant, incarnation) = (&slot.tenant, slot.incarnation);
         // An earlier call may not have been able to tidy up.
-        if let Some(to) = self.catalog.rekeying(tenant)? {
+        if let Some(to) = self.catalog.rekeying(tenant, incarnation)? {
             self.tidy_up(act, slot, to)?;
         }
         let from = self.epoch_of(slot)?;
         let to = from.next()?;
         self.check_free(incarnation, to)?;
+        // What is to be destroyed in the end must be there in the beginning: a file that is away goes on to exist elsewhere.
+        self.see(incarnation, from)?;
         {
             let _exclusive = self.lifecycle.write();
             match self.catalog.begin_rekey(act, tenant, incarnation) {
-                Err(error) if *error.reason() == Reason::CommitUnknown => match self.catalog.rekeying(tenant) {
-                    Ok(Some(marked)) if marked == to => {}
-                    _ => return Err(error),
-                },
+                Err(error) if *error.reason() == Reason::CommitUnknown => {
+                    match self.catalog.rekeying(tenant, incarnation) {
+                        Ok(Some(marked)) if marked == to => {}
+                        _ => return Err(error),
+                    }
+                }
                 begun => drop(begun?),
             }
         }
@@ -199,8 +203,7 @@ impl Inner {
 
     /// Destroys the pair that does not count and takes the mark away.
     fn tidy_up(&self, act: Act<'_>, slot: &TenantSlot, to: Epoch) -> Result<()> {
-        let now = self.epoch_of(slot)?;
-        self.destroy_epoch(slot.incarnation, if now == to { before(to)? } else { to })?;
+        self.destroy_other(&slot.tenant, slot.incarnation, self.epoch_of(slot)?, to)?;
         let _exclusive = self.lifecycle.write();
         self.catalog.finish_rekey(act, &slot.tenant, slot.incarnation)
     }
@@ -208,18 +211,19 @@ impl Inner {
     /// At open: a re-keying that was interrupted. Nothing is destroyed before the pair that stays was seen to open.
     pub(super) fn finish_rekey(&self, tenant: &TenantId, record: &TenantRecord, to: Epoch) -> Result<()> {
         let incarnation = record.incarnation;
-        let from = before(to)?;
+        let from = to.before()?;
         let act = Act { operator: None, at: self.clock.now() };
         if record.epoch != from && record.epoch != to {
             return Err(Reason::DamagedRecord("unfinished tenant").into());
         }
-        let other = if record.epoch == to { from } else { to };
         if self.opens(incarnation, record.epoch)? {
-            self.destroy_epoch(incarnation, other)?;
-        } else if other == to && self.opens(incarnation, to)? {
-            // An older catalog was put back: this is how it went on.
+            self.destroy_other(tenant, incarnation, record.epoch, to)?;
+        } else if record.epoch == from && self.is_destroyed(incarnation, from)? && self.opens(incarnation, to)? {
+            // An older catalog was put back: this is how it went on. What was in the former file is in this one, and whether
+            // the former files are gone was on record in the catalog that is not there any more.
+            self.catalog.rekey_emptied(tenant)?;
             self.catalog.switch_epoch(tenant, incarnation, to)?;
-            self.destroy_epoch(incarnation, from)?;
+            self.destroy_other(tenant, incarnation, to, to)?;
         } else {
             return Err(Reason::DamagedFile("neither file of a re-keying opens").into());
         }
@@ -264,10 +268,6 @@ impl From<Error> for Stopped {
     fn from(error: Error) -> Self {
         Self::Undone(error)
     }
-}
-
-fn before(epoch: Epoch) -> Result<Epoch> {
-    epoch.0.checked_sub(1).map(Epoch).ok_or_else(|| Reason::DamagedRecord("epoch").into())
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use std::path::Path;
 use super::core::Inner;
 use super::operator::Operator;
 use crate::catalog::audit::OperatorAction;
-use crate::catalog::tenants::Act;
+use crate::catalog::tenants::{Act, TenantStatus};
 use crate::crypto::root_key::RootKey;
 use crate::crypto::tenant_key::{self, TenantKey, wrapped_by};
 use crate::error::{Error, ErrorKind, Reason, Result};
-use crate::id::{Epoch, Incarnation};
-use crate::limits::KEY_FILE_BYTES_MAX;
+use crate::id::{Epoch, Incarnation, TenantId};
+use crate::limits::{KEY_FILE_BYTES_MAX, LIST_PAGE_MAX};
 use crate::store::directory::{
-    TEMPORARY, directory_exists, file_exists, publish, read_small, shred, temporary, write_small,
+    TEMPORARY, directory_exists, file_exists, is_overwritten, publish, read_small, shred, temporary, write_small,
 };
 use crate::store::layout::{engine_key_version, tenant_key_owner};
 
@@ -148,7 +148,8 @@ impl Operator {
     /// ```
     ///
     /// # Errors
-    /// `KeyUnavailable` when the root key is not the one that wrapped the engine key, or cannot be had; `Conflict` while
+    /// `KeyUnavailable` when the root key is not the one that wrapped the engine key, or cannot be had, and when tenants in
+    /// service have no key file, which may be away and come back ([`Reason::KeyFilesMissing`]); `Conflict` while
     /// another rotation is under way; `Unavailable` or `OutcomeUnknown` when a file cannot be read or written: what was
     /// wrapped anew stays so. Key files that do not open are counted as refused, and are no error.
     pub fn rotate_engine_key(
@@ -192,7 +193,8 @@ impl Operator {
     ///
     /// # Errors
     /// `Conflict` when it is the newest version, when a key file needs it or cannot be read, or while another rotation is
-    /// under way; `NotFound` when there is no such version.
+    /// under way; `NotFound` when there is no such version; `KeyUnavailable` when tenants in service have no key file, which may
+    /// need it when it comes back ([`Reason::KeyFilesMissing`]).
     pub fn retire_engine_key(&self, version: u32) -> Result<()> {
         self.engine.retire_engine_key(self.act()?, version)
     }
@@ -244,6 +246,7 @@ impl Inner {
     ) -> Result<KeyRotation> {
         let _alone = self.keyring.rotating()?;
         self.check_root(root)?;
+        self.check_key_files()?;
         let keys = self.keyring.keys();
         let version = match keys.versions().nth(1) {
             None => self.begin_rotation(act, root)?,
@@ -260,7 +263,7 @@ impl Inner {
             match self.wrap_anew(file) {
                 Ok(()) => rotation.done += 1,
                 Err(error) => match error.kind() {
-                    ErrorKind::Damaged | ErrorKind::KeyUnavailable | ErrorKind::Incompatible => {
+                    _ if is_unreadable(&error) => {
                         tracing::warn!(incarnation = %file.0, reason = %error, "a key file cannot be wrapped anew");
                         rotation.refused += 1;
                     }
@@ -277,6 +280,8 @@ impl Inner {
             return Err(error);
         }
         if rotation.is_finished() {
+            // One that has gone meanwhile may be destroyed, or away.
+            self.check_key_files()?;
             self.catalog.finish_rotation(act, rotation.version)?;
         }
         Ok(rotation)
@@ -314,7 +319,9 @@ impl Inner {
         // Read while nobody destroys it: what is found here has not been destroyed when it is replaced.
         let _alone = self.keyring.files_alone();
         let (disk, path, keys) = (&*self.disk, self.layout.tenant_key(incarnation, epoch), self.keyring.keys());
-        let Some(file) = read_small(disk, &path, tenant_key::FILE_BYTES)? else { return Ok(()) };
+        let Some(file) = read_small(disk, &path, tenant_key::FILE_BYTES)?.filter(|file| !is_overwritten(file)) else {
+            return Ok(());
+        };
         let key = TenantKey::unwrap(&file, &keys, incarnation, epoch)?;
         if wrapped_by(&file)? != keys.newest().version() {
             write_small(disk, &path, &key.wrap(keys.newest())?)?;
@@ -333,9 +340,9 @@ impl Inner {
         for (incarnation, epoch) in self.key_files()? {
             let path = self.layout.tenant_key(incarnation, epoch);
             let file = match read_small(&*self.disk, &path, tenant_key::FILE_BYTES) {
-                Ok(Some(file)) => file,
-                Ok(None) => continue,
-                Err(error) if error.kind() == ErrorKind::Damaged => {
+                Ok(Some(file)) if !is_overwritten(&file) => file,
+                Ok(_) => continue,
+                Err(error) if is_unreadable(&error) => {
                     used.unreadable += 1;
                     continue;
                 }
@@ -363,6 +370,7 @@ impl Inner {
             }
             return Err(Error::not_found());
         }
+        self.check_key_files()?;
         self.clear_leftovers()?;
         // A rename whose sync failed is seen, but may not be there after a crash.
         self.each_key_directory(|directory| Ok(self.disk.sync_directory(directory)?))?;
@@ -375,9 +383,9 @@ impl Inner {
         let _under_way = self.begin_steps();
         self.catalog.record_key_action(act, OperatorAction::RetireEngineKey { version })?;
         // By one rename, or a crash would leave a file that is half destroyed in the place of a key.
-        let path = self.layout.engine_key(version);
-        let renamed = publish(&*self.disk, &path, &self.layout.retired_engine_key(version));
-        if !file_exists(&*self.disk, &path)? {
+        let (path, retired) = (self.layout.engine_key(version), self.layout.retired_engine_key(version));
+        let renamed = publish(&*self.disk, &path, &retired);
+        if file_exists(&*self.disk, &retired)? && !file_exists(&*self.disk, &path)? {
             self.keyring.replace(keys.without(version));
         }
         renamed?;
@@ -389,7 +397,9 @@ impl Inner {
         // Not before the new name is durable: after a crash the old one would name what is overwritten.
         disk.sync_directory(&self.layout.keys())?;
         shred(disk, &temporary(&self.layout.engine_key(version)))?;
-        shred(disk, &self.layout.retired_engine_key(version))?;
+        if !shred(disk, &self.layout.retired_engine_key(version))? {
+            return Err(Reason::KeyFileMissing("retired engine key file").into());
+        }
         self.catalog.record_key_action(act, OperatorAction::EngineKeyRetired { version })
     }
 
@@ -427,8 +437,47 @@ impl Inner {
             self.catalog.check_open()?;
             // Nobody is writing it now.
             let _alone = self.keyring.files_alone();
-            shred(&*self.disk, &directory.join(name))
+            shred(&*self.disk, &directory.join(name)).map(|_| ())
         })
+    }
+
+    /// # Errors
+    /// `KeyUnavailable` when tenants in service have no key file: it may only be away, and would then come back under a
+    /// version of the engine key that is gone.
+    fn check_key_files(&self) -> Result<()> {
+        let (mut tenants, mut after) = (0, None);
+        loop {
+            let page = self.catalog.tenants(after.as_ref(), LIST_PAGE_MAX)?;
+            for (tenant, _) in &page {
+                tenants += u64::from(self.lacks_key_file(tenant)?);
+            }
+            let Some((last, _)) = page.into_iter().next_back() else { break };
+            after = Some(last);
+        }
+        if tenants == 0 { Ok(()) } else { Err(Reason::KeyFilesMissing { tenants }.into()) }
+    }
+
+    fn lacks_key_file(&self, tenant: &TenantId) -> Result<bool> {
+        let mut before = None;
+        loop {
+            let Some(row) = self.catalog.tenant(tenant)? else { return Ok(false) };
+            if !matches!(row.status, TenantStatus::Active | TenantStatus::Suspended) {
+                return Ok(false);
+            }
+            let path = self.layout.tenant_key(row.incarnation, row.epoch);
+            match read_small(&*self.disk, &path, tenant_key::FILE_BYTES) {
+                Ok(Some(file)) if !is_overwritten(&file) => return Ok(false),
+                Ok(_) => {}
+                // It is there. What cannot be read is counted elsewhere.
+                Err(error) if is_unreadable(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            // A purge or a re-keying may have come in between.
+            if before == Some((row.incarnation, row.epoch)) {
+                return Ok(true);
+            }
+            before = Some((row.incarnation, row.epoch));
+        }
     }
 
     fn each_key_name(&self, mut each: impl FnMut(&Path, &str) -> Result<()>) -> Result<()> {
@@ -445,4 +494,10 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Whether a key file is there, and cannot be used as it is.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::KeyUnavailable | ErrorKind::Incompatible)
+        || matches!(error.reason(), Reason::Permissions { .. })
 }

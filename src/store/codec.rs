@@ -16,6 +16,11 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
     const VERSION: u8 = 1;
     /// For errors.
     const NAME: &'static str;
+
+    /// Reads what an older version wrote; `None` when it does not decode, or that version is not read any more.
+    fn decode_older(_version: u8, _body: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// The bytes of a record.
@@ -38,15 +43,26 @@ pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R> {
     if kind != R::KIND {
         return Err(damaged());
     }
+    if format == FORMAT
+        && version < R::VERSION
+        && let Some(record) = R::decode_older(version, body)
+    {
+        return Ok(record);
+    }
     if format != FORMAT || version != R::VERSION {
         let newest = u32::from(FORMAT) << 8 | u32::from(R::VERSION);
         return Err(
             Reason::FormatVersion { found: u32::from(format) << 8 | u32::from(version), supported: newest }.into()
         );
     }
+    decode_body(body).ok_or_else(damaged)
+}
+
+/// All of these bytes as one value.
+pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(body) {
-        Ok((record, [])) => Ok(record),
-        _ => Err(damaged()),
+        Ok((value, [])) => Some(value),
+        _ => None,
     }
 }
 

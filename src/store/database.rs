@@ -337,7 +337,12 @@ impl<T: Tables> Database<T> {
         *state = match Live::open(&self.spec(), &sync_failed) {
             Ok(live) => State::Open(live),
             // It may pass: the next operation tries again.
-            Err(error) if matches!(error.reason(), Reason::Io(_) | Reason::DiskFull) => {
+            Err(error)
+                if matches!(
+                    error.reason(),
+                    Reason::Io(_) | Reason::DiskFull | Reason::Permissions { .. } | Reason::Missing(_)
+                ) =>
+            {
                 *state = State::Ended { sync_failed: sync_failed.get() };
                 return Err(error);
             }

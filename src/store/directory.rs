@@ -20,7 +20,8 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
 /// Makes sure a private directory exists and that its name is durable.
 ///
 /// # Errors
-/// `Damaged` when the name belongs to a link, a file, or a directory that others can write to.
+/// `Damaged` when the name belongs to a link or a file, `Unavailable` when it is a directory of another user, or one that
+/// others can write to.
 pub(crate) fn ensure_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
     if !directory_exists(disk, path)? {
         match disk.create_directory(path) {
@@ -43,49 +44,50 @@ fn parent(path: &Path) -> &Path {
 /// # Errors
 /// As [`ensure_directory`].
 pub(crate) fn directory_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
-    let (other, open) = ("a file or link where a directory belongs", "a directory that others can write to");
-    Ok(entry(disk, path, EntryKind::Directory, other, open)?.is_some())
+    Ok(entry(disk, path, EntryKind::Directory, "a file or link where a directory belongs")?.is_some())
 }
 
 /// Whether a regular file has this name.
 ///
 /// # Errors
-/// `Damaged` when a link, a directory or anything else has it, or others can write to it.
+/// `Damaged` when a link, a directory or anything else has it, `Unavailable` when it belongs to another user or others can
+/// write to it.
 pub(crate) fn file_exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
     Ok(file_entry(disk, path)?.is_some())
 }
 
 fn file_entry(disk: &dyn Disk, path: &Path) -> Result<Option<EntryInfo>> {
-    let (other, open) = ("a link or directory where a file belongs", "a file that others can write to");
-    entry(disk, path, EntryKind::File, other, open)
+    entry(disk, path, EntryKind::File, "a link or directory where a file belongs")
 }
 
-/// What has a name, if it is of this kind and nobody else can write to it; `other` and `open` are the refusals.
-fn entry(
-    disk: &dyn Disk,
-    path: &Path,
-    kind: EntryKind,
-    other: &'static str,
-    open: &'static str,
-) -> Result<Option<EntryInfo>> {
+/// What has a name, if it is of this kind, ours, and nobody else can write to it; `other` is the refusal of another kind.
+fn entry(disk: &dyn Disk, path: &Path, kind: EntryKind, other: &'static str) -> Result<Option<EntryInfo>> {
     let Some(info) = disk.inspect(path)? else { return Ok(None) };
     if info.kind != kind {
         return Err(Reason::ForeignFile(other).into());
     }
     if info.mode.is_some_and(|mode| mode & 0o022 != 0) {
-        return Err(Reason::ForeignFile(open).into());
+        return Err(permissions(path, "others can write to it, where none may: chmod go-w"));
+    }
+    if disk.is_owned_by_another(path)? {
+        return Err(permissions(path, "it belongs to another user than the one that the engine runs as: chown"));
     }
     Ok(Some(info))
+}
+
+fn permissions(path: &Path, rule: &'static str) -> Error {
+    let path = if path.as_os_str().is_empty() { "the data directory".into() } else { path.display().to_string() };
+    Reason::Permissions { path, rule }.into()
 }
 
 /// Reads a small file of the engine's owner whole; `None` when it does not exist.
 ///
 /// # Errors
-/// As for [`file_exists`], and `Damaged` when others can read it: key files are of this kind.
+/// As for [`file_exists`], and `Unavailable` when others can read it: key files are of this kind.
 pub(crate) fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
     let Some(info) = file_entry(disk, path)? else { return Ok(None) };
     if info.mode.is_some_and(|mode| mode & 0o077 != 0) {
-        return Err(Reason::ForeignFile("a file that others can read, where none may").into());
+        return Err(permissions(path, "others can read it, where none may: chmod go="));
     }
     let file = disk.open(path)?;
     let length = usize::try_from(file.len()?).unwrap_or(usize::MAX);
@@ -121,32 +123,54 @@ pub(crate) fn publish(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()>
     disk.sync_directory(parent(to))
 }
 
-/// Overwrites a key file with zeros, syncs, and removes its name. An absent file is destroyed already; that its name is
-/// gone is made durable.
+/// Overwrites a key file with zeros, syncs it, and leaves its name. Gives whether it was there: an absent file may be
+/// destroyed or only away, and the caller must know which.
 ///
 /// The overwrite narrows what a reader of the raw device finds; flash and copy-on-write file systems may keep the
 /// old block, which SECURITY.md says.
-pub(crate) fn shred(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub(crate) fn overwrite(disk: &dyn Disk, path: &Path) -> Result<bool> {
     if !file_exists(disk, path)? {
-        return Ok(disk.sync_directory(parent(path))?);
+        return Ok(false);
     }
     let file = disk.open(path)?;
     let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(crate::limits::KEY_FILE_BYTES_MAX);
     file.write_at(0, &vec![0; length])?;
     file.sync()?;
-    drop(file);
-    remove(disk, path)
+    Ok(true)
 }
 
-/// Removes a name durably.
+/// Whether these are the bytes of a key file that was overwritten: no key file begins with a zero.
+pub(crate) fn is_overwritten(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Cuts a file to nothing, syncs it, and leaves its name. Gives whether it was there.
+pub(crate) fn empty(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    if !file_exists(disk, path)? {
+        return Ok(false);
+    }
+    let file = disk.open(path)?;
+    file.set_len(0)?;
+    file.sync()?;
+    Ok(true)
+}
+
+/// Overwrites a key file and removes its name. Gives whether it was there.
+pub(crate) fn shred(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let seen = overwrite(disk, path)?;
+    remove(disk, path)?;
+    Ok(seen)
+}
+
+/// Removes a name, if it is there, durably.
 pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
     remove_if_present(disk, path)?;
     Ok(disk.sync_directory(parent(path))?)
 }
 
 fn remove_if_present(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::from(error)),
+    match disk.remove(path).map_err(Error::from) {
+        Err(error) if *error.reason() != Reason::Io(io::ErrorKind::NotFound) => Err(error),
         _ => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a directory entry is. Symbolic links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,34 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn inspect(&self, path: &Path) -> io::Result<Option<EntryInfo>>;
     /// The names in a directory, in any order.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Whether a file or directory belongs to another user than the one that this process acts as. Links are not
+    /// followed. Without an implementation nothing belongs to another user.
+    fn is_owned_by_another(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(false)
+    }
+
+    /// Opens a directory, to be used by its handle and not by its name from then on. `None`, the answer without an
+    /// implementation, means that this disk has no such handles: the engine then uses the absolute path.
+    fn open_directory(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenDirectory>>> {
+        let _ = path;
+        Ok(None)
+    }
+}
+
+/// A directory that was opened once. As a [`Disk`] it takes paths relative to this directory, and the empty path is the
+/// directory itself.
+///
+/// It stays the same directory when the working directory changes, when it gets another name, and when something is
+/// mounted over it. When a name in it goes to another directory than the one that was used under this name before, every
+/// operation below that name is refused.
+pub trait OpenDirectory: Disk {
+    /// Takes an exclusive lock on the directory without waiting; `Ok(false)` when another holder has it. The lock is
+    /// apart from the locks of the files in the directory.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// Releases the lock.
+    fn unlock(&self) -> io::Result<()>;
 }
 
 /// One open file.
@@ -168,14 +197,25 @@ impl Disk for SystemDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
+
+    #[cfg(unix)]
+    fn is_owned_by_another(&self, path: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(fs::symlink_metadata(path)?.uid() != rustix::process::geteuid().as_raw())
+    }
+
+    #[cfg(unix)]
+    fn open_directory(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenDirectory>>> {
+        Ok(Some(Arc::new(super::held::HeldDirectory::open(path)?)))
+    }
 }
 
 /// A file of the operating system: one descriptor each.
 #[derive(Debug)]
-struct SystemFile(File);
+pub(super) struct SystemFile(File);
 
 impl SystemFile {
-    fn boxed(file: File) -> io::Result<Box<dyn DiskFile>> {
+    pub(super) fn boxed(file: File) -> io::Result<Box<dyn DiskFile>> {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }

@@ -9,6 +9,8 @@ pub(crate) mod directory;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod group;
+#[cfg(unix)]
+mod held;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod schema;
