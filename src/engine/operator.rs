@@ -13,6 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::identity::verified::VerifiedOperator;
 use crate::limits::{LIST_PAGE_MAX, OPERATOR_TEXT_BYTES_MAX, TENANT_PARTIES_MAX};
+use crate::line::check_line;
 use crate::store::chain::ChainHead;
 use crate::tenant::carry::RekeyProgress;
 
@@ -46,7 +47,7 @@ impl TenantSpec {
         Ok(Self { tenant: TenantId::new(tenant)?, plan: None, issuers: Vec::new(), owners: Vec::new() })
     }
 
-    /// The plan's name, for the application's use; at most 256 bytes.
+    /// The plan's name, for the application's use; at most 256 bytes without control, direction and invisible characters.
     #[must_use]
     pub fn plan(mut self, plan: impl Into<String>) -> Self {
         self.plan = Some(plan.into());
@@ -80,7 +81,7 @@ impl TenantSpec {
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.len() > OPERATOR_TEXT_BYTES_MAX) {
             return Err(Error::too_large("plan", OPERATOR_TEXT_BYTES_MAX, plan.len()));
         }
-        Ok(())
+        self.plan.as_ref().map_or(Ok(()), |plan| check_line("plan", plan))
     }
 }
 
@@ -177,7 +178,7 @@ impl Operator {
     /// Makes a tenant: its own key, its own file, an incarnation of its own.
     ///
     /// # Errors
-    /// `Conflict` when the name is taken, `InvalidInput` when the specification exceeds a limit.
+    /// `Conflict` when the name is taken, `InvalidInput` when the specification exceeds a limit or the plan breaks its rule.
     pub fn provision(&self, spec: TenantSpec) -> Result<TenantInfo> {
         let act = self.act()?;
         spec.check()?;
@@ -405,6 +406,7 @@ impl Operator {
 
     /// The gate of operators: the identity is this engine's and has not expired.
     pub(super) fn act(&self) -> Result<Act<'_>> {
+        self.engine.process.check()?;
         let at = self.engine.clock.now();
         if self.identity.engine != self.engine.id {
             return Err(Reason::TokenRefused.into());

@@ -106,6 +106,7 @@ impl Engine {
     }
 
     fn check_identity(&self, identity: &VerifiedIdentity) -> Result<()> {
+        self.0.process.check()?;
         if identity.engine() != self.0.id {
             return Err(Reason::TokenRefused.into());
         }

@@ -11,5 +11,7 @@ pub(crate) mod file;
 pub(crate) mod group;
 pub(crate) mod layout;
 pub(crate) mod memory;
+pub(crate) mod owned;
 pub(crate) mod schema;
 pub(crate) mod sync;
+pub(crate) mod turn;
