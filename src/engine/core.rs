@@ -38,6 +38,9 @@ use crate::store::owned::OwnedDisk;
 
 /// An open data directory. Cheap to clone; clones share everything.
 ///
+/// It belongs to the process that opened it: after a fork, open the directory in the child or keep it in the parent. What the
+/// child tries with its parent's engine answers [`Reason::Forked`], and dropping it there does nothing.
+///
 /// It grants nothing by itself: a tenant is reached with a [`VerifiedIdentity`], operators' work with a
 /// [`VerifiedOperator`].
 ///

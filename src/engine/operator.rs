@@ -275,7 +275,7 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` while it is being provisioned, `InvalidInput` inside a transaction of the
-    /// tenant, whose end it would wait for.
+    /// tenant, whose end it would wait for, and `Conflict` inside one of another tenant for which that one waits.
     pub fn purge(&self, tenant: &TenantId) -> Result<Receipt> {
         self.engine.purge(self.act()?, tenant, None)
     }
@@ -325,7 +325,7 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none; `Conflict` when `progress` gave up, or while it is being provisioned or purged;
-    /// `InvalidInput` inside a transaction of the tenant; `OutcomeUnknown` when it cannot be told which files count: the
+    /// `InvalidInput` inside a transaction of the tenant, `Conflict` inside one that a transaction of the tenant waits for; `OutcomeUnknown` when it cannot be told which files count: the
     /// tenant then serves nothing until the engine is opened again.
     pub fn rekey(
         &self,
