@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::process::Forked;
+
 /// The result of every fallible operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -132,6 +134,9 @@ pub enum Reason {
     Cancelled,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
+    /// Transactions of several tenants wait for each other, and would for ever. The wait that closed the ring was refused, so
+    /// that the others go on: give the transaction around it up and run it again.
+    Deadlock,
     /// The feed does not reach back to this position any more: begin again.
     FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.
@@ -144,6 +149,8 @@ pub enum Reason {
     InUse,
     /// The engine is closed.
     Closed,
+    /// The engine was opened by another process, of which this one is a fork: open the directory after a fork, not before it.
+    Forked,
     /// The device is full.
     DiskFull,
     /// The file system answered with an error before anything was committed.
@@ -246,6 +253,7 @@ impl Error {
             | Reason::IdempotencyKeyReused
             | Reason::FeedGone
             | Reason::Aborted
+            | Reason::Deadlock
             | Reason::RotationUnderWay
             | Reason::EngineKeyInUse { .. }
             | Reason::Cancelled
@@ -257,6 +265,7 @@ impl Error {
             | Reason::Quarantined
             | Reason::InUse
             | Reason::Closed
+            | Reason::Forked
             | Reason::DiskFull
             | Reason::Io(_)
             | Reason::Permissions { .. }
@@ -340,6 +349,9 @@ impl From<io::Error> for Error {
         if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
             return own.clone();
         }
+        if error.get_ref().is_some_and(|inner| inner.is::<Forked>()) {
+            return Reason::Forked.into();
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull.into(),
             kind => Reason::Io(kind).into(),
@@ -386,6 +398,7 @@ impl fmt::Display for Error {
             Reason::NoRoom => f.write_str("all open tenants are in use and there is no room for one more"),
             Reason::CloseFailed => f.write_str("closing a file failed; what was acknowledged is durable"),
             Reason::Aborted => f.write_str("the transaction was given up"),
+            Reason::Deadlock => f.write_str("transactions of several tenants wait for each other: run this one again"),
             Reason::Cancelled => f.write_str("given up by its caller; nothing was changed"),
             Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
@@ -393,6 +406,7 @@ impl fmt::Display for Error {
             Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),
             Reason::InUse => f.write_str("another process has the data directory open"),
             Reason::Closed => f.write_str("the engine is closed"),
+            Reason::Forked => f.write_str("the engine was opened by another process; open it after the fork"),
             Reason::DiskFull => f.write_str("the device is full; nothing was committed"),
             Reason::Io(kind) => write!(f, "input or output failed ({kind}); nothing was committed"),
             Reason::CommitUnknown => f.write_str("the commit failed where it may or may not be durable"),

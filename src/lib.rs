@@ -28,7 +28,9 @@ mod id;
 mod identity;
 mod index;
 pub mod limits;
+mod line;
 mod meter;
+mod process;
 mod store;
 mod tenant;
 #[cfg(feature = "testing")]

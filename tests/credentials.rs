@@ -207,6 +207,29 @@ fn templates_use_all_their_names_or_none_and_count_each() {
     assert_eq!(kind(alice.resolve_env([("X", &many), ("Y", &many)])), ErrorKind::InvalidInput);
 }
 
+#[test]
+fn only_what_a_process_can_be_given_is_an_environment() {
+    let scene = Scene::new();
+    let alice = scene.of("alice");
+    alice.put("A", &Credential::new("1")).unwrap();
+    alice.put("NUL", &Credential::new("a\0b")).unwrap();
+    let uses = || alice.list().unwrap().iter().map(|info| info.uses).collect::<Vec<_>>();
+    for name in ["", "=", "A=B", "A=", "=A", "A\0", "\0"] {
+        let variables = [("GOOD", "${{ user.credentials.A }}"), (name, "${{ user.credentials.A }}")];
+        assert_eq!(kind(alice.resolve_env(variables)), ErrorKind::InvalidInput, "{name:?}");
+    }
+    assert_eq!(uses(), [0, 0], "what is refused is not a use");
+    for value in ["a\0b", "${{ user.credentials.NUL }}"] {
+        let refused = alice.resolve_env([("GOOD", value)]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{value:?}");
+        assert!(!refused.to_string().contains('\0'));
+    }
+    // A text that is no variable may have it, and a name may have any other character.
+    assert_eq!(alice.resolve("${{ user.credentials.NUL }}").unwrap().expose(), "a\0b");
+    let odd = alice.resolve_env([("Größe (1)".to_owned(), "1=${{ user.credentials.A }}")]).unwrap();
+    assert_eq!(odd["Größe (1)"].expose(), "1=1");
+}
+
 /// Absent, of another user, and forbidden: one error.
 #[test]
 fn nobody_learns_whether_a_name_of_another_user_exists() {

@@ -11,6 +11,7 @@ mod error {
         NotFound,
         TenantSuspended,
         Closed,
+        Deadlock,
         Io,
     }
 
@@ -42,6 +43,8 @@ mod slot;
 mod state;
 #[path = "models/sync.rs"]
 mod sync;
+#[path = "../src/store/turn.rs"]
+mod turn;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,6 +58,7 @@ use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::{Config, Runner, thread};
 use slot::{Slot, Unopened};
 use state::{Seen, TenantState};
+use turn::{Turn, Waits};
 
 const SCHEDULES: usize = 10_000;
 
@@ -185,6 +189,43 @@ fn a_lost_leader_strands_nobody() {
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         assert_eq!(group.run(9, 1, |jobs| jobs), Ok(Some(9)));
     });
+}
+
+/// Threads that have the turn of one file each and ask for that of the next, the last one for the first. The checker notices
+/// when they wait for ever.
+#[test]
+fn a_ring_of_waits_is_refused_whoever_comes_last_and_a_chain_never() {
+    let closed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = closed.clone();
+    check(move || {
+        for (threads, is_ring) in [(2_u64, true), (3, true), (3, false)] {
+            let waits = Arc::new(Waits::default());
+            let turns: Vec<_> = (0..=threads).map(|_| Turn::new(&waits)).collect();
+            let callers: Vec<_> = (0..threads)
+                .map(|number| {
+                    let own = turns[number as usize].clone();
+                    let next = if is_ring { (number + 1) % threads } else { number + 1 };
+                    let next = turns[next as usize].clone();
+                    thread::spawn(move || {
+                        let _own = own.take(number + 1, false).unwrap();
+                        match next.take(number + 1, true) {
+                            Ok(_next) => true,
+                            Err(error) => {
+                                assert_eq!(error, Error(Reason::Deadlock));
+                                false
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let refused = callers.into_iter().filter_map(|caller| (!caller.join().unwrap()).then_some(())).count();
+            // One refusal opens the ring; the others get their turn.
+            assert!(refused <= usize::from(is_ring), "{refused} of {threads} were refused");
+            seen.fetch_or(refused > 0, std::sync::atomic::Ordering::Relaxed);
+            assert!(turns.iter().all(|turn| turn.is_owned_by(0)), "every turn was given back");
+        }
+    });
+    assert!(closed.load(std::sync::atomic::Ordering::Relaxed), "no schedule closed a ring");
 }
 
 /// A file that is open or closed, and notices when it is opened twice or used when it is closed.

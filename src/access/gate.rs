@@ -27,6 +27,7 @@ use crate::id::{Namespace, UserId};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::VerifiedIdentity;
 use crate::limits::{ATTENUATIONS_MAX, DETACHED_SECONDS_MAX};
+use crate::process::Process;
 
 /// A kind of operation, as a type: a proof for reading cannot be used for writing.
 pub(crate) trait Operation {
@@ -70,6 +71,7 @@ pub(crate) struct Gate {
     admission: Arc<Admission>,
     pub(super) policy: Arc<LivePolicy>,
     clock: Arc<EngineClock>,
+    process: Process,
     /// What the policy says of the identity, by the policy's epoch. All that are made from one gate share it.
     standing: Arc<KeptStanding>,
     expires_at: Timestamp,
@@ -150,6 +152,7 @@ impl Gate {
             admission,
             policy,
             clock,
+            process: Process::this(),
             standing,
             expires_at,
             is_revoked,
@@ -212,6 +215,7 @@ impl Gate {
             admission: self.admission.clone(),
             policy: self.policy.clone(),
             clock: self.clock.clone(),
+            process: self.process.clone(),
             standing: self.standing.clone(),
             expires_at,
             is_revoked: AtomicBool::new(false),
@@ -231,6 +235,8 @@ impl Gate {
 
     /// Tenant, identity and handle are good now; gives the time.
     pub(super) fn admit(&self) -> Result<Timestamp> {
+        // Before the clock, which may take a lock.
+        self.process.check()?;
         let at = self.clock.now();
         let state = self.state.check();
         if at >= self.expires_at {

@@ -71,6 +71,10 @@ impl LivePolicy {
         self.epoch.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn is_known(&self) -> bool {
+        self.epoch() != 0
+    }
+
     /// The policy in force with its number; `None` while it is not known.
     pub(super) fn current(&self) -> Option<(u64, Option<Arc<Policy>>)> {
         let state = self.state.read();

@@ -16,6 +16,7 @@ use crate::limits::{
     DETACHED_SECONDS_MAX, GROUP_BYTES_MAX, POLICY_ACTIONS_MAX, POLICY_ASSIGNMENTS_MAX, POLICY_ROLES_MAX,
     POLICY_RULES_MAX,
 };
+use crate::line::{Escaped, check_name};
 use crate::store::codec::{self, Record};
 
 /// To whom a role is assigned.
@@ -62,14 +63,22 @@ impl Principal {
     /// Whoever this issuer says is in the group.
     ///
     /// # Errors
-    /// `InvalidInput` when the name is empty or longer than 255 bytes.
+    /// `InvalidInput` when the name is empty, longer than 255 bytes, or has control, direction or invisible characters.
     pub fn group(issuer: Issuer, name: &str) -> Result<Self> {
-        let group = Self::Group { issuer, name: name.to_owned() };
-        group.check()?;
-        Ok(group)
+        check_name("group", name, GROUP_BYTES_MAX)?;
+        Ok(Self::Group { issuer, name: name.to_owned() })
     }
 
+    /// What is asked of one that is newly assigned.
     fn check(&self) -> Result<()> {
+        match self {
+            Self::Group { name, .. } => check_name("group", name, GROUP_BYTES_MAX),
+            Self::User(_) | Self::Everyone => Ok(()),
+        }
+    }
+
+    /// What is asked of one from a file, which an earlier release may have written.
+    fn check_stored(&self) -> Result<()> {
         match self {
             Self::Group { name, .. } if name.is_empty() => Err(Error::invalid("group", "must not be empty")),
             Self::Group { name, .. } if name.len() > GROUP_BYTES_MAX => {
@@ -84,7 +93,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => write!(f, "user:{} of {}", user.subject(), user.issuer()),
-            Self::Group { issuer, name } => write!(f, "group:{name} of {issuer}"),
+            Self::Group { issuer, name } => write!(f, "group:{} of {issuer}", Escaped(name)),
             Self::Everyone => f.write_str("*"),
         }
     }
@@ -408,6 +417,8 @@ impl Policy {
                 return Err(Error::invalid("policy", "only owners give or take the role owner"));
             }
         }
+        let is_new = |to: &&Principal| now.is_none_or(|now| !now.assignments.contains_key(to));
+        next.assignments.keys().filter(is_new).try_for_each(Principal::check)?;
         // Groups may be empty and other issuers may not be trusted: who counts is whoever changes it, and users of the
         // same issuer.
         let named = |to: &Principal| match to {
@@ -445,7 +456,7 @@ impl Policy {
             }
         }
         for (to, roles) in &self.assignments {
-            to.check()?;
+            to.check_stored()?;
             if roles.is_empty() || roles.iter().any(|role| self.find(role).is_none()) {
                 return Err(foreign());
             }

@@ -13,7 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::store::chain::{self, ChainHead};
 use crate::store::codec::{self, Record};
-use crate::store::database::{Database, FileSpec, Writer};
+use crate::store::database::{Database, FileSpec, Writer, new_turn};
 use crate::store::schema::{CatalogTables, META, OPERATOR_AUDIT, TENANTS, TOMBSTONES, UNFINISHED};
 
 /// Where a tenant is in its life.
@@ -154,7 +154,7 @@ impl Catalog {
     }
 
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        Ok(Self { database: Database::open(spec, &Cell::new(false))? })
+        Ok(Self { database: Database::open(spec, &Cell::new(false), new_turn())? })
     }
 
     pub(crate) fn clock_floor(&self) -> Result<Timestamp> {

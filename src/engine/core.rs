@@ -29,13 +29,18 @@ use crate::identity::verified::{IdentityFacts, VerifiedIdentity, VerifiedOperato
 use crate::index::embedder::Embedders;
 use crate::index::settings::IndexSettings;
 use crate::limits::{CATALOG_CACHE_BYTES, ENGINE_KEYS_MAX, KEY_FILE_BYTES_MAX};
-use crate::store::database::FileSpec;
+use crate::process::Process;
+use crate::store::database::{FileSpec, is_inside_transaction};
 use crate::store::directory::{directory_exists, ensure_directory, file_exists, read_small, write_small};
 use crate::store::file::Disk;
 use crate::store::layout::{Layout, engine_key_version};
 use crate::store::memory::MemoryDisk;
+use crate::store::owned::OwnedDisk;
 
 /// An open data directory. Cheap to clone; clones share everything.
+///
+/// It belongs to the process that opened it: after a fork, open the directory in the child or keep it in the parent. What the
+/// child tries with its parent's engine answers [`Reason::Forked`], and dropping it there does nothing.
 ///
 /// It grants nothing by itself: a tenant is reached with a [`VerifiedIdentity`], operators' work with a
 /// [`VerifiedOperator`].
@@ -63,6 +68,8 @@ pub struct Engine(pub(crate) Arc<Inner>);
 /// What all clones and handles share.
 pub(crate) struct Inner {
     pub(crate) id: EngineId,
+    /// Nothing is done in another one.
+    pub(crate) process: Process,
     pub(crate) layout: Layout,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) keyring: Keyring,
@@ -129,6 +136,7 @@ impl Engine {
     pub(super) fn open(options: Options, root_keys: &[RootKey]) -> Result<(Self, Authority)> {
         let embedders = Embedders::new(options.embedders)?;
         let DataDirectory { disk, layout, lock } = DataDirectory::open(options.disk, &options.directory)?;
+        let disk: Arc<dyn Disk> = OwnedDisk::new(disk);
         let format = Format::read_or_make(&*disk, &layout, options.plaintext)?;
         let is_made = file_exists(&*disk, &layout.catalog())?;
         for directory in [layout.keys(), layout.tenants()] {
@@ -149,6 +157,7 @@ impl Engine {
         let api_key_uses = ApiKeyUses::new(clock.now());
         let engine = Self(Arc::new(Inner {
             id: format.engine,
+            process: Process::this(),
             layout,
             disk,
             keyring: Keyring::new(keys),
@@ -182,6 +191,7 @@ impl Engine {
     /// `Unauthenticated`, the same for every rule a token or key can break. `RetryLater` while the issuer's keys have not
     /// been fetched yet.
     pub fn verify(&self, bearer: &str) -> Result<VerifiedIdentity> {
+        self.0.process.check()?;
         if ApiKey::is_meant(bearer) {
             return self.0.verify_api_key(bearer);
         }
@@ -212,6 +222,7 @@ impl Engine {
     /// # Errors
     /// `Unauthenticated`, the same for every rule a token can break, and when no operator verifier is configured.
     pub fn verify_operator(&self, bearer: &str) -> Result<VerifiedOperator> {
+        self.0.process.check()?;
         let verifier = self.0.operator_verifier.as_ref().ok_or(Reason::TokenRefused)?;
         let claims = verifier.check_operator(bearer, self.0.clock.now())?;
         Ok(VerifiedOperator {
@@ -252,8 +263,12 @@ impl Engine {
     /// handle does the same.
     ///
     /// # Errors
-    /// `InvalidInput` inside a transaction, whose end it would wait for; nothing is closed then.
+    /// `InvalidInput` inside a transaction, whose end it would wait for, and `Unavailable` after a fork; nothing is closed then.
     pub fn close(&self) -> Result<CloseReport> {
+        // Of any tenant of any engine: others, which this would wait for, may wait for that one.
+        if is_inside_transaction() {
+            return Err(Error::invalid("close", "a transaction is under way in this thread"));
+        }
         self.0.close()
     }
 }
@@ -286,14 +301,13 @@ impl CloseReport {
 
 impl Inner {
     fn close(&self) -> Result<CloseReport> {
-        if self.pool.is_changing_here() {
-            return Err(Error::invalid("close", "a transaction of a tenant is under way in this thread"));
-        }
+        self.process.check_by_id()?;
         let mut report = CloseReport::default();
         // Kept until the end: whoever else closes returns when everything is closed, not before.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(report) };
         self.closing.store(true, Ordering::SeqCst);
+        self.pool.stop_threads();
         let (slots, own) = {
             let _no_step_under_way = self.steps.write();
             // A handle that is being made either has its slot in the pool by now or will find the catalog closed.
@@ -316,6 +330,10 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.process.is_another() {
+            // After a fork there is nothing to close: files and locks are the other process's.
+            return;
+        }
         match self.close() {
             Ok(report) if report.is_clean() => {}
             Ok(report) => tracing::warn!(?report, "closing the engine"),

@@ -4,6 +4,7 @@ use std::path::{Path, absolute};
 use std::sync::Arc;
 
 use crate::error::{Reason, Result};
+use crate::process::Process;
 use crate::store::directory::{TEMPORARY, directory_exists, ensure_directory, file_exists};
 use crate::store::file::{Disk, DiskFile, OpenDirectory};
 use crate::store::layout::Layout;
@@ -22,6 +23,7 @@ pub(super) struct DirectoryLock {
     directory: Option<Arc<dyn OpenDirectory>>,
     /// The file LOCK.
     file: Box<dyn DiskFile>,
+    process: Process,
 }
 
 impl DataDirectory {
@@ -61,12 +63,14 @@ impl DataDirectory {
         if !file.try_lock()? {
             return Err(Reason::InUse.into());
         }
-        Ok(Self { disk, layout, lock: DirectoryLock { directory, file } })
+        Ok(Self { disk, layout, lock: DirectoryLock { directory, file, process: Process::this() } })
     }
 }
 
 impl DirectoryLock {
+    /// A fork shares the locks: to release them there would release them here.
     pub(super) fn unlock(&self) -> Result<()> {
+        self.process.check_by_id()?;
         let file = self.file.unlock();
         if let Some(directory) = &self.directory {
             directory.unlock()?;

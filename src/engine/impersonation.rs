@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::operator::Operator;
 use crate::error::{Error, Reason, Result};
 use crate::id::{TenantId, UserId};
+use crate::identity::authority::check_groups;
 use crate::identity::scope::Scopes;
 use crate::identity::verified::{IdentityFacts, Impersonator, VerifiedIdentity};
-use crate::limits::{GROUPS_MAX, IMPERSONATION_SECONDS_DEFAULT, IMPERSONATION_SECONDS_MAX, OPERATOR_TEXT_BYTES_MAX};
+use crate::limits::{IMPERSONATION_SECONDS_DEFAULT, IMPERSONATION_SECONDS_MAX, OPERATOR_TEXT_BYTES_MAX};
+use crate::line::check_name;
 
 /// For whom an operator wants to act, and why.
 ///
@@ -34,7 +36,8 @@ pub struct Impersonation {
 }
 
 impl Impersonation {
-    /// To read as this user for 15 minutes, for a reason of 1 to 256 bytes that both audit trails keep.
+    /// To read as this user for 15 minutes, for a reason of 1 to 256 bytes that both audit trails keep: one line, without
+    /// control, direction and invisible characters.
     #[must_use]
     pub fn new(tenant: TenantId, user: UserId, reason: impl Into<String>) -> Self {
         Self {
@@ -54,7 +57,7 @@ impl Impersonation {
         self
     }
 
-    /// The groups that the user is in; at most 128. Roles of groups do not count otherwise.
+    /// The groups that the user is in; at most 128, by the rule of [`Attestation::groups`](crate::Attestation::groups). Roles of groups do not count otherwise.
     #[must_use]
     pub fn groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
         self.groups = groups.into_iter().map(Into::into).collect();
@@ -72,12 +75,8 @@ impl Impersonation {
         if self.reason.trim().is_empty() {
             return Err(Error::invalid("reason", "must not be empty"));
         }
-        if self.reason.len() > OPERATOR_TEXT_BYTES_MAX {
-            return Err(Error::too_large("reason", OPERATOR_TEXT_BYTES_MAX, self.reason.len()));
-        }
-        if self.groups.len() > GROUPS_MAX {
-            return Err(Error::too_large("groups", GROUPS_MAX, self.groups.len()));
-        }
+        check_name("reason", &self.reason, OPERATOR_TEXT_BYTES_MAX)?;
+        check_groups(&self.groups)?;
         if self.lifetime.is_zero() {
             return Err(Error::invalid("lifetime", "must not be zero"));
         }
@@ -122,7 +121,7 @@ impl Operator {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` when there is no reason or a limit is exceeded, `NotFound` when there is no such tenant. That the
+    /// `InvalidInput` when there is no reason, or it or a group breaks its rule, `NotFound` when there is no such tenant. That the
     /// tenant does not trust the user's issuer is told when it is opened.
     pub fn impersonate(&self, impersonation: &Impersonation) -> Result<VerifiedIdentity> {
         let act = self.act()?;

@@ -5,11 +5,14 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::process::Process;
+
 /// A thread that works when it is called.
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
     calls: Arc<Calls>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    process: Process,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +80,11 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        if self.process.is_another() {
+            // A fork has no threads but one, and none that could be waited for or let go.
+            std::mem::forget(self.thread.get_mut().take());
+            return;
+        }
         self.stop();
     }
 }

@@ -20,8 +20,9 @@ use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
 use crate::limits::TENANT_CHECK_BYTES_MAX;
 use crate::meter::Meters;
-use crate::store::database::{FileSpec, is_inside_transaction};
+use crate::store::database::{FileSpec, is_inside_transaction, new_turn, wait_inside_transaction};
 use crate::store::directory::{directory_exists, ensure_directory, file_exists, read_small, write_small};
+use crate::store::turn::Turn;
 use crate::tenant::open::{FileKeys, Opening, Owner, Room, Tenant};
 
 impl Inner {
@@ -79,10 +80,12 @@ impl Inner {
     }
 
     pub(super) fn purge(&self, act: Act<'_>, tenant: &TenantId, only: Option<Incarnation>) -> Result<Receipt> {
-        let row = self.catalog.tenant(tenant)?;
-        if row.and_then(|row| self.pool.known(row.incarnation)).is_some_and(|slot| slot.is_changing_here()) {
+        let known = self.catalog.tenant(tenant)?.and_then(|row| self.pool.known(row.incarnation));
+        if known.as_ref().is_some_and(|slot| slot.is_changing_here()) {
             return Err(Error::invalid("purge", "a transaction of the tenant is under way in this thread"));
         }
+        // Its end is waited for below. Where that would never come, nothing has been done yet.
+        let told = known.map(|slot| wait_inside_transaction(&slot.turn)).transpose()?.flatten();
         let _under_way = self.begin_steps();
         let (record, slot) = {
             let _exclusive = self.lifecycle.write();
@@ -92,6 +95,11 @@ impl Inner {
             let slot = self.pool.slot(tenant, record.incarnation, record.epoch);
             slot.state.end();
             (record, slot)
+        };
+        let _waiting = match told {
+            Some(told) => Some(told),
+            // Somebody opened the tenant in between.
+            None => wait_inside_transaction(&slot.turn)?,
         };
         // Whoever purges at the same time waits, and then finds the files gone and the row with them.
         let _files = slot.lock_files();
@@ -155,8 +163,8 @@ impl Inner {
             // that are complete are never destroyed here.
             TenantStatus::Provisioning if self.files_complete(record)? => {
                 let meters = Meters::new(self.pool.activity.clone());
-                self.open_tenant(record.incarnation, record.epoch, &Cell::new(false), meters, self.pool.room(None))?
-                    .close();
+                let (whole, room) = (Cell::new(false), self.pool.room(None));
+                self.open_tenant(record.incarnation, record.epoch, &whole, new_turn(), meters, room)?.close();
                 return self.catalog.finish_provision(tenant, record.incarnation);
             }
             TenantStatus::Provisioning => self.undo_provision(record)?,
@@ -178,7 +186,8 @@ impl Inner {
     pub(crate) fn lease<'a>(&'a self, slot: &'a Arc<TenantSlot>, at: Timestamp) -> Result<TenantLease<'a>> {
         self.pool.lease(slot, at, |sync_failed| {
             let room = self.pool.room(Some(slot));
-            self.open_tenant(slot.incarnation, self.epoch_of(slot)?, sync_failed, slot.meters.clone(), room)
+            let turn = slot.turn.clone();
+            self.open_tenant(slot.incarnation, self.epoch_of(slot)?, sync_failed, turn, slot.meters.clone(), room)
         })
     }
 
@@ -187,6 +196,7 @@ impl Inner {
         incarnation: Incarnation,
         epoch: Epoch,
         sync_failed: &Cell<bool>,
+        turn: Arc<Turn>,
         meters: Meters,
         room: Arc<dyn Room>,
     ) -> Result<Tenant> {
@@ -208,7 +218,7 @@ impl Inner {
         };
         let spec = self.tenant_spec(incarnation, epoch, &key);
         let keys = FileKeys { cursors: key.cursors(), credentials: key.credentials() };
-        let opening = Opening { spec, sync_failed, keys, meters, room, index_settings: self.index };
+        let opening = Opening { spec, sync_failed, turn, keys, meters, room, index_settings: self.index };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }
 

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use super::pool::TenantSlot;
 use crate::error::Result;
 use crate::index::settings::IndexSettings;
+use crate::process::Process;
 use crate::tenant::merge::MergeRequest;
 
 /// Merges that are asked for, and the thread that does them.
@@ -17,6 +18,7 @@ pub(super) struct Merger {
     settings: IndexSettings,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    process: Process,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ const LINKED_BETWEEN: u32 = 32;
 
 impl Merger {
     pub(super) fn new(settings: IndexSettings) -> Self {
-        Self { settings, shared: Arc::default(), thread: Mutex::default() }
+        Self { settings, shared: Arc::default(), thread: Mutex::default(), process: Process::this() }
     }
 
     /// Asks for an index to be looked after. The thread is there from the first request on.
@@ -97,6 +99,11 @@ impl Merger {
 
 impl Drop for Merger {
     fn drop(&mut self) {
+        if self.process.is_another() {
+            // As the keeper's.
+            std::mem::forget(self.thread.get_mut().take());
+            return;
+        }
         self.stop();
     }
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::identity::verified::VerifiedOperator;
 use crate::limits::{LIST_PAGE_MAX, OPERATOR_TEXT_BYTES_MAX, TENANT_PARTIES_MAX};
+use crate::line::check_line;
 use crate::store::chain::ChainHead;
 use crate::tenant::carry::RekeyProgress;
 
@@ -46,7 +47,7 @@ impl TenantSpec {
         Ok(Self { tenant: TenantId::new(tenant)?, plan: None, issuers: Vec::new(), owners: Vec::new() })
     }
 
-    /// The plan's name, for the application's use; at most 256 bytes.
+    /// The plan's name, for the application's use; at most 256 bytes without control, direction and invisible characters.
     #[must_use]
     pub fn plan(mut self, plan: impl Into<String>) -> Self {
         self.plan = Some(plan.into());
@@ -80,7 +81,7 @@ impl TenantSpec {
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.len() > OPERATOR_TEXT_BYTES_MAX) {
             return Err(Error::too_large("plan", OPERATOR_TEXT_BYTES_MAX, plan.len()));
         }
-        Ok(())
+        self.plan.as_ref().map_or(Ok(()), |plan| check_line("plan", plan))
     }
 }
 
@@ -177,7 +178,7 @@ impl Operator {
     /// Makes a tenant: its own key, its own file, an incarnation of its own.
     ///
     /// # Errors
-    /// `Conflict` when the name is taken, `InvalidInput` when the specification exceeds a limit.
+    /// `Conflict` when the name is taken, `InvalidInput` when the specification exceeds a limit or the plan breaks its rule.
     pub fn provision(&self, spec: TenantSpec) -> Result<TenantInfo> {
         let act = self.act()?;
         spec.check()?;
@@ -274,8 +275,9 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none, `Conflict` while it is being provisioned, `InvalidInput` inside a transaction of the
-    /// tenant, whose end it would wait for. `Unavailable` or `KeyUnavailable` when its key file, its data file or their
-    /// directory is not there: they may be away and come back, so nothing is called destroyed that was not seen.
+    /// tenant, whose end it would wait for, and `Conflict` inside one of another tenant for which that one waits.
+    /// `Unavailable` or `KeyUnavailable` when its key file, its data file or their directory is not there: they may be away
+    /// and come back, so nothing is called destroyed that was not seen.
     pub fn purge(&self, tenant: &TenantId) -> Result<Receipt> {
         self.engine.purge(self.act()?, tenant, None)
     }
@@ -325,8 +327,9 @@ impl Operator {
     ///
     /// # Errors
     /// `NotFound` when there is none; `Conflict` when `progress` gave up, or while it is being provisioned or purged;
-    /// `InvalidInput` inside a transaction of the tenant; `Unavailable` or `KeyUnavailable` when a file that is to be destroyed is
-    /// not there, which may be away and come back; `OutcomeUnknown` when it cannot be told which files count: the
+    /// `InvalidInput` inside a transaction of the tenant, `Conflict` inside one that a transaction of the tenant waits for;
+    /// `Unavailable` or `KeyUnavailable` when a file that is to be destroyed is not there, which may be away and come back;
+    /// `OutcomeUnknown` when it cannot be told which files count: the
     /// tenant then serves nothing until the engine is opened again.
     pub fn rekey(
         &self,
@@ -407,6 +410,7 @@ impl Operator {
 
     /// The gate of operators: the identity is this engine's and has not expired.
     pub(super) fn act(&self) -> Result<Act<'_>> {
+        self.engine.process.check()?;
         let at = self.engine.clock.now();
         if self.identity.engine != self.engine.id {
             return Err(Reason::TokenRefused.into());

@@ -21,6 +21,9 @@ use crate::id::{Epoch, Incarnation, TenantId};
 use crate::index::settings::IndexSettings;
 use crate::limits::{ROOM_WAIT_MAX, TENANT_BYTES_MIN};
 use crate::meter::{Activity, Meters};
+use crate::process::Process;
+use crate::store::database::new_turn;
+use crate::store::turn::Turn;
 use crate::tenant::merge::MergeRequest;
 use crate::tenant::open::{Room, Tenant};
 
@@ -43,6 +46,8 @@ pub(crate) struct TenantSlot {
     epoch: AtomicU32,
     pub(crate) state: Arc<TenantState>,
     pub(crate) policy: Arc<LivePolicy>,
+    /// Of the writer of its file, whenever that is open.
+    pub(crate) turn: Arc<Turn>,
     /// See [`TenantSlot::lock_files`].
     files: Mutex<()>,
     pub(crate) meters: Meters,
@@ -60,6 +65,7 @@ pub(crate) struct TenantSlot {
 #[derive(Debug)]
 pub(crate) struct Pool {
     limits: PoolLimits,
+    process: Process,
     slots: Mutex<Slots>,
     /// Memory of all open tenants, by their last count.
     bytes: AtomicU64,
@@ -92,6 +98,7 @@ impl Pool {
     pub(crate) fn new(limits: PoolLimits, index: IndexSettings) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            process: Process::this(),
             slots: Mutex::new(Slots { prune_at: PRUNE_MIN, ..Slots::default() }),
             bytes: AtomicU64::new(0),
             keeper: Keeper::default(),
@@ -129,6 +136,7 @@ impl Pool {
             epoch: AtomicU32::new(epoch.0),
             state: TenantState::active(),
             policy: Arc::default(),
+            turn: new_turn(),
             files: Mutex::new(()),
             meters: Meters::new(self.activity.clone()),
             file: Slot::new(),
@@ -295,16 +303,15 @@ impl Pool {
         });
     }
 
-    /// Whether this thread is inside a transaction of any tenant.
-    pub(crate) fn is_changing_here(&self) -> bool {
-        let slots: Vec<_> = self.slots.lock().open.values().cloned().collect();
-        slots.iter().any(|slot| slot.is_changing_here())
+    /// Ends the threads. One of them may wait for a transaction, whose code may ask the engine for something: the caller has
+    /// no lock that it would need.
+    pub(crate) fn stop_threads(&self) {
+        self.keeper.stop();
+        self.merger.stop();
     }
 
     /// Stops the handles of all tenants for good and gives the slots, of which the files are still open.
     pub(crate) fn stop_all(&self) -> Vec<Arc<TenantSlot>> {
-        self.keeper.stop();
-        self.merger.stop();
         let mut slots = self.slots.lock();
         slots.open.clear();
         let slots: Vec<_> = slots.known.drain().map(|(_, slot)| slot).collect();
@@ -321,7 +328,10 @@ impl Pool {
 
     pub(crate) fn stats(&self) -> EngineStats {
         // Each tenant counts its own: a counter that all share would be a place where they meet.
-        let (open_tenants, operations) = {
+        let (open_tenants, operations) = if self.process.is_another() {
+            // After a fork nothing is open here, and the thread that had the lock may be missing.
+            (0, 0)
+        } else {
             let slots = self.slots.lock();
             let own = slots.known.values().map(|slot| slot.meters.own.operations.load(Ordering::Relaxed));
             (slots.open.len(), own.sum::<u64>())
@@ -419,6 +429,10 @@ impl TenantLease<'_> {
 
 impl Drop for TenantLease<'_> {
     fn drop(&mut self) {
+        if self.pool.process.check().is_err() {
+            // The operation has forked. What is open is the other process's to close.
+            return;
+        }
         self.slot.meters.own.operations.fetch_add(1, Ordering::Relaxed);
         let at = self.at.as_micros();
         let counted = self.slot.counted_at.load(Ordering::Relaxed);

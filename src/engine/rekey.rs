@@ -19,7 +19,7 @@ use crate::catalog::tenants::{Act, TenantRecord, TenantStatus};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::{Epoch, Incarnation, TenantId};
 use crate::meter::Meters;
-use crate::store::database::Switched;
+use crate::store::database::{Switched, new_turn, wait_inside_transaction};
 use crate::store::directory::file_exists;
 use crate::tenant::carry::{Next, RekeyProgress};
 use crate::tenant::erase::{Erase, ErasedUser};
@@ -75,7 +75,11 @@ impl Inner {
             return Err(Error::invalid("re-keying", "a transaction of the tenant is under way in this thread"));
         }
         let _under_way = self.begin_steps();
-        let _files = slot.lock_files();
+        let _files = {
+            // Another re-keying may have it, and wait for a transaction that waits for this thread's.
+            let _waiting = wait_inside_transaction(&slot.turn)?;
+            slot.lock_files()
+        };
         let (tenant, incarnation) = (&slot.tenant, slot.incarnation);
         // An earlier call may not have been able to tidy up.
         if let Some(to) = self.catalog.rekeying(tenant, incarnation)? {
@@ -101,6 +105,7 @@ impl Inner {
         let gone = match self.go_over(slot, to, erase, progress) {
             Ok(gone) => gone,
             Err(Stopped::Undecided(error)) => return Err(error),
+            Err(Stopped::Undone(error)) if *error.reason() == Reason::Forked => return Err(error),
             Err(stopped) => {
                 if let Err(error) = self.tidy_up(act, slot, to) {
                     tracing::warn!(%tenant, reason = %error, "a re-keying that stopped is tidied up later");
@@ -151,7 +156,9 @@ impl Inner {
             if self.closing.load(Ordering::SeqCst) {
                 return Err(Reason::Closed.into());
             }
-            match catch_unwind(AssertUnwindSafe(|| progress(done))) {
+            let answer = catch_unwind(AssertUnwindSafe(|| progress(done)));
+            self.process.check_by_id()?;
+            match answer {
                 Ok(ControlFlow::Continue(())) => Ok(()),
                 Ok(ControlFlow::Break(())) => Err(Reason::Cancelled.into()),
                 Err(payload) => {
@@ -233,7 +240,7 @@ impl Inner {
     /// Whether a pair of key and data file is whole.
     fn opens(&self, incarnation: Incarnation, epoch: Epoch) -> Result<bool> {
         let meters = Meters::new(self.pool.activity.clone());
-        match self.open_tenant(incarnation, epoch, &Cell::new(false), meters, self.pool.room(None)) {
+        match self.open_tenant(incarnation, epoch, &Cell::new(false), new_turn(), meters, self.pool.room(None)) {
             Ok(tenant) => {
                 tenant.close();
                 Ok(true)

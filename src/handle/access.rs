@@ -65,8 +65,13 @@ impl Access {
 
     /// Reads the tenant's policy, unless it is known.
     pub(super) fn know_policy(&self) -> Result<()> {
-        self.gate().policy().know(|| {
-            // Who is expired or stopped is told that, and no more.
+        let policy = self.gate().policy();
+        if policy.is_known() {
+            return Ok(());
+        }
+        // Who is expired or stopped is told that, and no more. Before the lock of those who read, and again for who waited.
+        self.gate().check()?;
+        policy.know(|| {
             self.gate().check()?;
             self.read_policy()
         })

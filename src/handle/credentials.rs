@@ -259,18 +259,25 @@ impl Credentials {
     /// assert_eq!((environment["AUTH"].expose(), environment["LANG"].expose()), ("Bearer secret", "C"));
     /// assert!(!format!("{environment:?}").contains("secret"));
     /// assert_eq!(vault.resolve_env([("AUTH", "${{")]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// assert_eq!(vault.resolve_env([("A=B", "C")]).unwrap_err().kind(), ErrorKind::InvalidInput);
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
-    /// As [`Credentials::resolve`]; the 256 expressions are those of all variables.
-    pub fn resolve_env<K: Ord, V: AsRef<str>>(
+    /// As [`Credentials::resolve`]; the 256 expressions are those of all variables. `InvalidInput` also for what no process can be
+    /// given: a name that is empty or has `=` or NUL, and a value with NUL, be it a secret's.
+    pub fn resolve_env<K: Ord + AsRef<str>, V: AsRef<str>>(
         &self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<BTreeMap<K, SecretText>> {
         let (names, values): (Vec<K>, Vec<V>) = variables.into_iter().unzip();
+        names.iter().try_for_each(|name| check_variable(name.as_ref()))?;
         let templates = values.iter().map(|value| Template::parse(value.as_ref())).collect::<Result<Vec<_>>>()?;
-        Ok(names.into_iter().zip(self.fill(templates)?).collect())
+        let filled = self.fill(templates)?;
+        if filled.iter().any(|value| value.expose().contains('\0')) {
+            return Err(Error::invalid("value of an environment variable", "must not have a NUL"));
+        }
+        Ok(names.into_iter().zip(filled).collect())
     }
 
     fn fill(&self, templates: Vec<Template<'_>>) -> Result<Vec<SecretText>> {
@@ -285,4 +292,12 @@ impl Credentials {
         let mut secrets = secrets.into_iter();
         templates.iter().map(|template| template.fill(&mut secrets)).collect()
     }
+}
+
+/// What the operating system asks of a variable's name.
+fn check_variable(name: &str) -> Result<()> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(Error::invalid("name of an environment variable", "must not be empty or have = or NUL"));
+    }
+    Ok(())
 }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use super::memories::Memories;
+use crate::access::gate::Read;
 use crate::error::Result;
 use crate::tenant::list::List;
 use crate::tenant::memory::MemoryRecord;
 
 /// The memories of a list, one after the other. Made by [`Memories::iter`]. It ends with an error when the tenant is
-/// re-keyed meanwhile.
+/// re-keyed meanwhile, and when reading is allowed no longer: each memory passes the gate before it is given out, also
+/// those that were read from the file before. Only the pages count as operations of the handle.
 #[derive(Debug)]
 pub struct Listing {
     memories: Memories,
@@ -21,6 +23,12 @@ impl Listing {
     pub(super) fn new(memories: Memories, list: List) -> Self {
         Self { memories, ahead: Some(list), page: VecDeque::new() }
     }
+
+    /// Whether what was read may still be given out.
+    fn check(&self) -> Result<()> {
+        self.memories.access.know_policy()?;
+        self.memories.admit::<Read>()
+    }
 }
 
 impl Iterator for Listing {
@@ -29,6 +37,10 @@ impl Iterator for Listing {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(memory) = self.page.pop_front() {
+                if let Err(error) = self.check() {
+                    (self.page, self.ahead) = (VecDeque::new(), None);
+                    return Some(Err(error));
+                }
                 return Some(Ok(memory));
             }
             let list = self.ahead.take()?;

@@ -106,6 +106,7 @@ impl Engine {
     }
 
     fn check_identity(&self, identity: &VerifiedIdentity) -> Result<()> {
+        self.0.process.check()?;
         if identity.engine() != self.0.id {
             return Err(Reason::TokenRefused.into());
         }
@@ -488,9 +489,10 @@ impl TenantHandle {
     /// the [`Transaction`] is what it has changed so far. Each step needs its own scope.
     ///
     /// When `work` answers an error, or panics, nothing of it is done. Other writers of the tenant wait meanwhile, so it
-    /// should not: least of all for other threads that use the tenant, and not for a transaction of another tenant whose
-    /// code may wait for this one. To change the tenant through another handle inside it is refused, and so is to purge it
-    /// or to close the engine.
+    /// should not: least of all for other threads that use the tenant. It may change other tenants. Where transactions would
+    /// wait for each other for ever, the change that closes the ring is refused with [`Reason::Deadlock`]; return the error,
+    /// and run the transaction again. To change the tenant through another handle inside it is refused, and so is to purge
+    /// it or to close an engine.
     ///
     /// Needs one of the scopes `write` and `delete`.
     ///
@@ -520,8 +522,9 @@ impl TenantHandle {
     /// ```
     ///
     /// # Errors
-    /// Whatever `work` answers; `InvalidInput` inside another transaction of the tenant; `OutcomeUnknown` when the commit
-    /// failed where it may or may not be durable.
+    /// Whatever `work` answers; `InvalidInput` inside another transaction of the tenant; `Conflict` inside a transaction of
+    /// another tenant that this one's writer waits for; `OutcomeUnknown` when the commit failed where it may or may not be
+    /// durable.
     pub fn transact<R>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<R>) -> Result<R> {
         // Without a key it always runs.
         self.transaction(None, work)?.ok_or_else(|| Reason::Aborted.into())

@@ -19,6 +19,7 @@ use crate::crypto::secret::{Secret, fill_random};
 use crate::error::{Error, Reason, Result};
 use crate::id::{ApiKeyId, Issuer, UserId, hex, length_prefixed};
 use crate::limits::{API_KEY_LABEL_BYTES_MAX, API_KEY_LIFETIME_SECONDS_DEFAULT, API_KEY_LIFETIME_SECONDS_MAX};
+use crate::line::check_name;
 
 const BEGIN: &str = "wt_";
 /// Domain of the checksum; part of the format.
@@ -128,14 +129,9 @@ impl ApiKeySpec {
     /// A key without any scope, for 90 days. The label is what it is listed by: 1 to 128 bytes.
     ///
     /// # Errors
-    /// `InvalidInput` when the label is empty, too long, or has control characters.
+    /// `InvalidInput` when the label is empty, too long, or has control, direction or invisible characters.
     pub fn new(label: &str) -> Result<Self> {
-        if label.is_empty() || label.chars().any(char::is_control) {
-            return Err(Error::invalid("label", "must not be empty or have control characters"));
-        }
-        if label.len() > API_KEY_LABEL_BYTES_MAX {
-            return Err(Error::too_large("label", API_KEY_LABEL_BYTES_MAX, label.len()));
-        }
+        check_name("label", label, API_KEY_LABEL_BYTES_MAX)?;
         let lifetime = Duration::from_secs(API_KEY_LIFETIME_SECONDS_DEFAULT);
         Ok(Self { label: label.to_owned(), scopes: Scopes::NONE, lifetime })
     }

@@ -10,9 +10,11 @@ use crate::clock::EngineClock;
 use crate::error::{Error, Reason, Result};
 use crate::id::{EngineId, Issuer, TenantId, UserId, check_token_id};
 use crate::limits::{
-    ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUPS_MAX, MEMBERSHIPS_MAX,
+    ATTESTED_LIFETIME_SECONDS_DEFAULT, ATTESTED_LIFETIME_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, MEMBERSHIPS_MAX,
     OPERATOR_TEXT_BYTES_MAX,
 };
+use crate::line::check_name;
+use crate::process::Process;
 
 /// The power to say who a user is, without a token.
 ///
@@ -39,6 +41,7 @@ use crate::limits::{
 pub struct Authority {
     engine: EngineId,
     clock: Arc<EngineClock>,
+    process: Process,
 }
 
 /// What the application says of a user it has authenticated.
@@ -93,7 +96,7 @@ impl Attestation {
         self
     }
 
-    /// The user's groups; at most 128.
+    /// The user's groups; at most 128, each of 1 to 255 bytes without control, direction and invisible characters.
     #[must_use]
     pub fn groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
         self.groups = groups.into_iter().map(Into::into).collect();
@@ -140,7 +143,7 @@ impl Attestation {
 
 impl Authority {
     pub(crate) fn new(engine: EngineId, clock: Arc<EngineClock>) -> Self {
-        Self { engine, clock }
+        Self { engine, clock, process: Process::this() }
     }
 
     /// Makes an identity for a user that the application has authenticated.
@@ -149,13 +152,13 @@ impl Authority {
     /// The result opens the named tenants as the named user, if they trust [`Issuer::authority`].
     ///
     /// # Errors
-    /// `InvalidInput` when the lifetime or the groups exceed their limits.
+    /// `InvalidInput` when the lifetime or the groups break their rules. No group is left out instead: a rule that denies it
+    /// would not be seen.
     pub fn attest(&self, attestation: Attestation) -> Result<VerifiedIdentity> {
+        self.process.check()?;
         let Attestation { tenant, user, groups, scopes, lifetime, session, further } = attestation;
         check_lifetime(lifetime)?;
-        if groups.len() > GROUPS_MAX {
-            return Err(Error::too_large("groups", GROUPS_MAX, groups.len()));
-        }
+        check_groups(&groups)?;
         let issued_at = self.clock.stamp();
         let expires_at = issued_at.after(lifetime);
         let mut facts = IdentityFacts::of_one_tenant(self.engine, tenant, user, groups, scopes, issued_at, expires_at);
@@ -170,17 +173,21 @@ impl Authority {
     /// The result opens the lifecycle of every tenant, and the content of none but by acting for a user on record.
     ///
     /// # Errors
-    /// `InvalidInput` when the name is empty or longer than 256 bytes.
+    /// `InvalidInput` when the name is empty, longer than 256 bytes, or has control, direction or invisible characters.
     pub fn attest_operator(&self, name: &str) -> Result<VerifiedOperator> {
-        if name.is_empty() {
-            return Err(Error::invalid("operator name", "must not be empty"));
-        }
-        if name.len() > OPERATOR_TEXT_BYTES_MAX {
-            return Err(Error::too_large("operator name", OPERATOR_TEXT_BYTES_MAX, name.len()));
-        }
+        self.process.check()?;
+        check_name("operator name", name, OPERATOR_TEXT_BYTES_MAX)?;
         let expires_at = self.clock.now().after(Duration::from_secs(ATTESTED_LIFETIME_SECONDS_DEFAULT));
         Ok(VerifiedOperator { engine: self.engine, name: name.into(), expires_at })
     }
+}
+
+/// The rule of groups, whoever names them.
+pub(crate) fn check_groups(groups: &[String]) -> Result<()> {
+    if groups.len() > GROUPS_MAX {
+        return Err(Error::too_large("groups", GROUPS_MAX, groups.len()));
+    }
+    groups.iter().try_for_each(|group| check_name("group", group, GROUP_BYTES_MAX))
 }
 
 fn check_lifetime(lifetime: Duration) -> Result<()> {

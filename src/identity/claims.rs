@@ -15,6 +15,7 @@ use crate::identity::claim_path::ClaimPath;
 use crate::identity::membership::Membership;
 use crate::identity::scope::Scopes;
 use crate::limits::{CLAIM_SECONDS_MAX, GROUP_BYTES_MAX, GROUPS_MAX, TOKEN_JSON_DEPTH_MAX};
+use crate::line::check_name;
 
 /// What a checked token says about a user of a tenant.
 ///
@@ -223,12 +224,11 @@ impl Claims {
         }
     }
 
-    /// Group names: not empty, bounded, free of control characters that would forge log lines. Too many are
-    /// refused instead of cut, since the one cut off may be the one that a rule denies.
+    /// Group names: not empty, bounded, free of characters that would forge log lines. The token is refused instead of
+    /// cut, since the group left out may be the one that a rule denies.
     pub(crate) fn groups(&self, path: &ClaimPath) -> Result<Vec<String>, Fault> {
         let groups = self.at(path)?.map(texts_of).transpose()?.unwrap_or_default();
-        let fits =
-            |group: &&str| !group.is_empty() && group.len() <= GROUP_BYTES_MAX && !group.chars().any(char::is_control);
+        let fits = |group: &&str| check_name("group", group, GROUP_BYTES_MAX).is_ok();
         if groups.len() > GROUPS_MAX || !groups.iter().all(fits) {
             return Err(Fault::Bounds);
         }
@@ -414,6 +414,7 @@ mod tests {
         assert_eq!(many(GROUPS_MAX + 1).groups(&"g".into()), Err(Fault::Bounds));
         assert_eq!(claims("{\"g\":[\"\"]}").groups(&"g".into()), Err(Fault::Bounds));
         assert_eq!(claims("{\"g\":[\"a\\nb\"]}").groups(&"g".into()), Err(Fault::Bounds));
+        assert_eq!(claims("{\"g\":[\"staff\",\"a\\u202eb\"]}").groups(&"g".into()), Err(Fault::Bounds));
         assert_eq!(claims("{\"g\":\"a\"}").groups(&"g".into()), Err(Fault::Type));
         assert_eq!(claims("{}").groups(&"g".into()), Ok(Vec::new()));
     }

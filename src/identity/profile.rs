@@ -13,6 +13,7 @@ use super::token::Cause;
 use super::vendors::{ANY_DIRECTORY, EntraIssuer, is_guid};
 use crate::id::{Issuer, TenantId};
 use crate::limits::{MEMBERSHIPS_MAX, TENANT_NAME_BYTES_MAX};
+use crate::line::check_line;
 
 /// How one issuer speaks.
 #[derive(Debug, Clone)]
@@ -214,7 +215,7 @@ impl Profile {
         let Some(path) = &self.tenant_name else { return Ok(None) };
         let fault = |fault| Cause::Claim("tenant name", fault);
         let Some(name) = claims.optional_text_at(path).map_err(fault)? else { return Ok(None) };
-        if name.len() > TENANT_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        if name.len() > TENANT_NAME_BYTES_MAX || check_line("tenant name", name).is_err() {
             return Err(fault(Fault::Bounds));
         }
         Ok(Some(name.to_owned()))

@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard};
 use redb::{ReadTransaction, ReadableDatabase, StorageBackend, Table, TableDefinition, WriteTransaction};
 
 use super::backend::{PageFile, Traffic};
@@ -19,10 +19,12 @@ use super::copy::NewFile;
 use super::directory::{file_exists, publish, temporary};
 use super::fault::{ends_instance, from_io};
 use super::file::Disk;
+use super::turn::{Held, Turn, Waiting, Waits};
 use crate::crypto::page::{PAGE_BYTES, PageCipher, PageScope};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Reason, Result};
 use crate::limits::QUICK_REPAIR_ABOVE_BYTES;
+use crate::process::Process;
 
 /// The tables of one kind of file, opened once per commit and shared by all readers.
 ///
@@ -95,11 +97,10 @@ pub(crate) struct FileSpec {
 pub(crate) struct Database<T: Tables> {
     /// Locked after `state`.
     spec: RwLock<Arc<FileSpec>>,
-    /// One writer at a time, handed over fairly; redb's own queue starves waiters.
-    writer: Mutex<()>,
-    /// The thread that has the writer's turn, 0 for none. Its transaction may run the caller's code, which must not wait for
-    /// itself.
-    writing: AtomicU64,
+    /// Of the one writer, whose transaction may run the caller's code.
+    turn: Arc<Turn>,
+    /// Asked before any lock is taken.
+    process: Process,
     state: RwLock<State<T>>,
 }
 
@@ -139,6 +140,7 @@ impl<T: Tables> Database<T> {
         if file_exists(&*spec.disk, &at)? {
             spec.disk.remove(&at)?;
         }
+        let process = Process::this();
         let made = shielded(|| {
             let file = spec.disk.create(&at)?;
             let file = match spec.cipher() {
@@ -147,7 +149,13 @@ impl<T: Tables> Database<T> {
             };
             let mut file = NewFile::new(spec.builder().create_with_backend(file)?);
             T::create(file.writer()?.0)?;
-            let answer = fill(&mut file)?;
+            let answer = fill(&mut file);
+            if let Err(error) = process.check_by_id() {
+                // `fill` may have run its caller's code, which forked: this is a copy of the file under way.
+                std::mem::forget(file);
+                return Err(error);
+            }
+            let answer = answer?;
             // Closing writes the clean header, synced, in both copies.
             file.close()?;
             publish(&*spec.disk, &at, &spec.path)?;
@@ -161,15 +169,17 @@ impl<T: Tables> Database<T> {
     }
 
     /// Opens a file that must exist: an empty or missing one is an error, never a new database. `sync_failed`: as its last
-    /// closing said; set when a sync fails on the way, which whoever tries again must know.
-    pub(crate) fn open(spec: FileSpec, sync_failed: &Cell<bool>) -> Result<Self> {
+    /// closing said; set when a sync fails on the way, which whoever tries again must know. `turn`: the same for all openings
+    /// of one file.
+    pub(crate) fn open(spec: FileSpec, sync_failed: &Cell<bool>, turn: Arc<Turn>) -> Result<Self> {
         let live = Live::open(&spec, sync_failed)?;
         let (spec, state) = (RwLock::new(Arc::new(spec)), RwLock::new(State::Open(live)));
-        Ok(Self { spec, writer: Mutex::new(()), writing: AtomicU64::new(0), state })
+        Ok(Self { spec, turn, process: Process::this(), state })
     }
 
     /// Reads one consistent snapshot.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+        self.process.check()?;
         self.with_live(self.is_writing(), |live| {
             let snapshot = live.snapshot.read().clone();
             read(&snapshot)
@@ -180,9 +190,9 @@ impl<T: Tables> Database<T> {
     ///
     /// # Errors
     /// Whatever `write` answers, with nothing changed. `OutcomeUnknown` when the commit itself failed. `InvalidInput`
-    /// from inside another transaction of this file.
+    /// from inside another transaction of this file, `Conflict` inside those of other files that wait for this one.
     pub(crate) fn write<R>(&self, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
-        self.in_turn(|| self.with_live(false, |live| live.commit(&self.spec(), write)))
+        self.in_turn(|| self.with_live(false, |live| live.commit(&self.spec(), &self.process, write)))
     }
 
     /// Puts another file in the place of this one. Writers wait from the beginning to the end, readers only while the
@@ -203,8 +213,9 @@ impl<T: Tables> Database<T> {
         exchanged: impl FnOnce(&R),
     ) -> Result<R> {
         self.in_turn(|| {
-            let answer =
-                self.with_live(false, |live| live.lend(|writer| Self::make(&next, |file| copy(writer, file))))?;
+            let answer = self.with_live(false, |live| {
+                live.lend(&self.process, |writer| Self::make(&next, |file| copy(writer, file)))
+            })?;
             let live = Live::open(&next, &Cell::new(false))?;
             match switch(&answer) {
                 Switched::Yes => {}
@@ -231,13 +242,15 @@ impl<T: Tables> Database<T> {
     /// Runs `work` as the one writer.
     fn in_turn<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.check_not_writing()?;
-        let _one_at_a_time = self.writer.lock();
-        self.writing.store(this_thread(), Ordering::Relaxed);
+        let _one_at_a_time = self.take_turn()?;
         TRANSACTIONS.with(|open| open.set(open.get().saturating_add(1)));
         let outcome = work();
         TRANSACTIONS.with(|open| open.set(open.get().saturating_sub(1)));
-        self.writing.store(0, Ordering::Relaxed);
         outcome
+    }
+
+    fn take_turn(&self) -> Result<Held<'_>> {
+        self.turn.take(this_thread(), is_inside_transaction())
     }
 
     fn spec(&self) -> Arc<FileSpec> {
@@ -253,22 +266,29 @@ impl<T: Tables> Database<T> {
     }
 
     /// # Errors
-    /// `InvalidInput` when this thread is inside a transaction of this file, which it would wait for.
+    /// `InvalidInput` when this thread is inside a transaction of this file, which it would wait for; `Unavailable` after a
+    /// fork.
     pub(crate) fn check_not_writing(&self) -> Result<()> {
+        self.process.check_by_id()?;
         if self.is_writing() {
             return Err(Error::invalid("change", "a transaction of the same tenant is under way in this thread"));
         }
         Ok(())
     }
 
-    /// Whether this thread is inside a transaction of this file. No other thread's number can be taken for its own.
+    /// Whether this thread is inside a transaction of this file.
     pub(crate) fn is_writing(&self) -> bool {
-        self.writing.load(Ordering::Relaxed) == this_thread()
+        self.turn.is_owned_by(this_thread())
     }
 
-    /// Closes the file after running operations have ended; later ones answer `Closed`.
+    /// Closes the file after running operations have ended; later ones answer `Closed`. After a fork the file is the other
+    /// process's, and stays as it is.
     pub(crate) fn close(&self) -> Closing {
-        let _one_at_a_time = self.writer.lock();
+        if self.process.is_another() {
+            return Closing { failed: false, sync_failed: false };
+        }
+        // Nobody has a lease of a file that is closed, so that this waits for no code of a caller's.
+        let _one_at_a_time = self.turn.take(this_thread(), false);
         let before = std::mem::replace(&mut *self.state.write(), State::Closed);
         match before {
             State::Open(live) => {
@@ -317,7 +337,8 @@ impl<T: Tables> Database<T> {
     fn usable_state(&self) -> Result<RwLockReadGuard<'_, State<T>>> {
         loop {
             {
-                let state = self.state.read();
+                // Who ends an instance waits for the transaction of another thread, which may wait for one of this thread's.
+                let state = if is_inside_transaction() { self.state.read_recursive() } else { self.state.read() };
                 match &*state {
                     State::Open(_) => return Ok(state),
                     State::Quarantined { error, .. } => return Err(error.clone()),
@@ -409,15 +430,17 @@ impl<T: Tables> Live<T> {
     }
 
     /// Runs `work` in a transaction that is given up afterwards, whatever it answers.
-    fn lend<R>(&self, work: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
+    fn lend<R>(&self, process: &Process, work: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
         self.file.arm().map_err(from_io)?;
         let transaction = self.redb.begin_write()?;
-        let answer = work(Writer(&transaction))?;
+        let answer = work(Writer(&transaction));
+        let transaction = still_here(transaction, process)?;
+        let answer = answer?;
         transaction.abort()?;
         Ok(answer)
     }
 
-    fn commit<R>(&self, spec: &FileSpec, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
+    fn commit<R>(&self, spec: &FileSpec, process: &Process, write: impl FnOnce(Writer<'_>) -> Result<R>) -> Result<R> {
         let committing = Cell::new(false);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.file.arm().map_err(from_io)?;
@@ -427,7 +450,9 @@ impl<T: Tables> Live<T> {
             } else {
                 transaction.set_two_phase_commit(true);
             }
-            let answer = match write(Writer(&transaction)) {
+            let answer = write(Writer(&transaction));
+            let transaction = still_here(transaction, process)?;
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     // After an I/O error the abort fails too, and says less.
@@ -472,6 +497,31 @@ thread_local! {
 /// wait behind those who do.
 pub(crate) fn is_inside_transaction() -> bool {
     TRANSACTIONS.with(Cell::get) > 0
+}
+
+/// Tells other transactions that this one waits for the owner of a turn. Outside of a transaction nobody need be told.
+///
+/// # Errors
+/// `Conflict` when the wait would never end.
+pub(crate) fn wait_inside_transaction(turn: &Arc<Turn>) -> Result<Option<Waiting>> {
+    is_inside_transaction().then(|| turn.wait(this_thread())).transpose()
+}
+
+/// The turn of a file that was not opened before. All files of the process are known to each other: the code of a
+/// transaction may change tenants of several engines.
+pub(crate) fn new_turn() -> Arc<Turn> {
+    static WAITS: OnceLock<Arc<Waits>> = OnceLock::new();
+    Turn::new(WAITS.get_or_init(Arc::default))
+}
+
+/// The code that a transaction has run may have forked. Then this is a copy of the transaction, which must not even be given
+/// up: its pages and locks belong to the other process.
+fn still_here(transaction: WriteTransaction, process: &Process) -> Result<WriteTransaction> {
+    if let Err(error) = process.check_by_id() {
+        std::mem::forget(transaction);
+        return Err(error);
+    }
+    Ok(transaction)
 }
 
 /// A number of its own for each thread, never 0.
@@ -527,6 +577,10 @@ fn drop_shielded<D>(value: D) -> bool {
 
 impl<T: Tables> Drop for Database<T> {
     fn drop(&mut self) {
+        if self.process.is_another() {
+            // redb writes when it is dropped.
+            std::mem::forget(std::mem::replace(self.state.get_mut(), State::Closed));
+        }
         self.close();
     }
 }

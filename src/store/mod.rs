@@ -13,5 +13,7 @@ pub(crate) mod group;
 mod held;
 pub(crate) mod layout;
 pub(crate) mod memory;
+pub(crate) mod owned;
 pub(crate) mod schema;
 pub(crate) mod sync;
+pub(crate) mod turn;

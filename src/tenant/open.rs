@@ -26,6 +26,7 @@ use crate::meter::{Histogram, Meters};
 use crate::store::codec::{self, Record};
 use crate::store::database::{Closing, Database, FileSpec, Writer};
 use crate::store::schema::META;
+use crate::store::turn::Turn;
 
 /// Who the file belongs to. Pages are bound to it already; this keeps plaintext files apart as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +98,8 @@ impl Tenant {
     /// # Errors
     /// `Damaged` when it is missing, damaged, or another tenant's.
     pub(crate) fn open(opening: Opening<'_>, owner: &Owner) -> Result<Self> {
-        let Opening { spec, sync_failed, keys, meters, room, index_settings } = opening;
-        let database = Database::open(spec, sync_failed)?;
+        let Opening { spec, sync_failed, turn, keys, meters, room, index_settings } = opening;
+        let database = Database::open(spec, sync_failed, turn)?;
         database.read(|snapshot: &Snapshot| {
             let row = snapshot.meta.get(OWNER)?.ok_or(Reason::DamagedRecord(Owner::NAME))?;
             if codec::decode::<Owner>(row.value())? != *owner {
@@ -179,6 +180,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) spec: FileSpec,
     /// As its last closing said; set when a sync fails on the way.
     pub(crate) sync_failed: &'a Cell<bool>,
+    /// The same at every opening of the tenant.
+    pub(crate) turn: Arc<Turn>,
     pub(crate) keys: FileKeys,
     pub(crate) meters: Meters,
     pub(crate) room: Arc<dyn Room>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::index::metric::Metric;
 use crate::limits::{DESCRIPTION_BYTES_MAX, MODEL_BYTES_MAX, VECTOR_DIMENSIONS_MAX};
+use crate::line::check_name;
 
 /// What a namespace is made with. Metric, dimensions and model stay as they are; see [`NamespaceUpdate`] for the rest.
 ///
@@ -132,15 +133,9 @@ impl NamespaceUpdate {
     }
 }
 
-/// The id of a model: text, not empty.
+/// The id of a model: a name, which errors tell.
 pub(super) fn check_model(model: &str) -> Result<()> {
-    if model.is_empty() {
-        return Err(Error::invalid("model", "must not be empty"));
-    }
-    if model.len() > MODEL_BYTES_MAX {
-        return Err(Error::too_large("model", MODEL_BYTES_MAX, model.len()));
-    }
-    Ok(())
+    check_name("model", model, MODEL_BYTES_MAX)
 }
 
 /// Less than a microsecond would be no life at all: the clock counts microseconds.
