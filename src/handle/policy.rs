@@ -1,7 +1,7 @@
 //! The tenant's policy, and what a handle may tell of itself.
 
 use super::tenant::TenantHandle;
-use crate::access::gate::{Admin, Gate};
+use crate::access::gate::{Admin, Gate, Grant};
 use crate::access::permission::Action;
 use crate::access::policy::Policy;
 use crate::access::refusal::Decision;
@@ -88,7 +88,7 @@ impl TenantHandle {
     pub fn set_policy(&self, policy: &Policy) -> Result<u64> {
         let live = self.0.gate().policy();
         let next = policy.version().saturating_add(1);
-        let changed = self.0.run::<Admin, _>(|tenant, proof| {
+        let changed = self.0.run::<Grant, _>(|tenant, proof| {
             let changed = tenant.set_policy(proof, policy);
             // Before the file can be closed: whoever opens it then must find this known.
             match &changed {
