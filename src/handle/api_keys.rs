@@ -95,7 +95,8 @@ impl ApiKeys {
         self.access.run::<Admin, _>(|_, _| self.access.engine().api_keys(self.access.slot().incarnation))
     }
 
-    /// Ends a key. When this returns, no operation of its handles succeeds that began afterwards.
+    /// Ends a key. When this returns, no operation of its handles succeeds that began afterwards. The keys that a user has made
+    /// end with the user as well ([`Revocation::subject`](crate::Revocation::subject)).
     ///
     /// ```
     /// # use watertight::*;
@@ -113,7 +114,8 @@ impl ApiKeys {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope, or when the tenant has no such key.
+    /// `NotFound` without the scope, when the tenant has no such key, and for a handle that was narrowed or detached or through
+    /// which an operator acts for the user.
     pub fn revoke(&self, id: ApiKeyId) -> Result<()> {
         self.access.run::<Revoke, _>(|tenant, proof| {
             let engine = self.access.engine();

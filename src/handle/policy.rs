@@ -63,7 +63,8 @@ impl TenantHandle {
     ///
     /// The policy must be made from the one there is ([`TenantHandle::policy`]), so that two admins do not undo each
     /// other's change unseen. Somebody certain must be left who may change it again: whoever changes it, or a named user of
-    /// the same issuer.
+    /// the same issuer. A policy outlives the handle that sets it, so it takes a whole one: not one that was narrowed or
+    /// detached, not an operator's who acts for the user, and no API key's.
     ///
     /// ```
     /// # use watertight::*;
@@ -77,11 +78,14 @@ impl TenantHandle {
     /// let policy = everyone_reads.assign(Principal::user(tenant.user().clone()), "owner")?;
     /// assert_eq!(tenant.set_policy(&policy)?, 1);
     /// assert_eq!(tenant.set_policy(&policy).unwrap_err().kind(), ErrorKind::Conflict);
+    ///
+    /// let narrowed = tenant.attenuate(&Attenuation::new())?;
+    /// assert_eq!(narrowed.set_policy(&tenant.policy()?).unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the permission; `Conflict` when the policy was changed meanwhile; `InvalidInput` when nobody
+    /// `NotFound` without the permission or a whole handle; `Conflict` when the policy was changed meanwhile; `InvalidInput` when nobody
     /// certain would be left to change it, or the role `owner` is given or taken by somebody who does not have it;
     /// `OutcomeUnknown` as for [`Memories::put`](crate::Memories::put): until it is known which policy there is, nothing is
     /// allowed.

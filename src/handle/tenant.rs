@@ -456,6 +456,9 @@ impl TenantHandle {
     /// Ends identities at this tenant before their time. When this returns, no operation of their handles succeeds that
     /// began afterwards, and none does after a restart. Needs the scope `admin`.
     ///
+    /// It outlives the handle, so it takes one that was neither narrowed nor detached and through which no operator acts for
+    /// the user: operators have a call of their own.
+    ///
     /// See [`Revocation`] for what can be revoked. Its entry in the trail comes first, so it waits for its turn as a writer of
     /// the tenant; an operator's does not.
     ///
@@ -473,7 +476,7 @@ impl TenantHandle {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope; `Limit` when 10,000 tokens and users are revoked already: revoking everyone's stands
+    /// `NotFound` without the scope or such a handle; `Limit` when 10,000 tokens and users are revoked already: revoking everyone's stands
     /// for all of them.
     pub fn revoke(&self, what: &Revocation) -> Result<()> {
         self.0.run::<Revoke, _>(|tenant, proof| {
