@@ -322,20 +322,26 @@ impl std::str::FromStr for ApiKeyId {
 
 /// `N` bytes of lower-case hexadecimal digits.
 pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    hex_into(text, &mut bytes)?;
+    Some(bytes)
+}
+
+/// As [`hex`], straight into the place of the bytes: a secret is not returned by value.
+pub(crate) fn hex_into(text: &str, out: &mut [u8]) -> Option<()> {
     let digit = |byte: &u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    if pairs.len() != N {
+    if pairs.len() != out.len() {
         return None;
     }
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
         *byte = (digit(high)? << 4) | digit(low)?;
     }
-    Some(bytes)
+    Some(())
 }
 
 /// The rule of `jti`, and of what stands for one: it becomes the name of a revocation.

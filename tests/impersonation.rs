@@ -124,7 +124,7 @@ fn both_are_named_wherever_something_is_done() {
     as_alice.attenuate(&Attenuation::new()).unwrap().private("diary").unwrap().delete("k").unwrap();
     as_alice.transact(|t| t.memories("notes")?.delete("l")).unwrap();
     notes.rename("old-notes").unwrap();
-    as_alice.set_policy(&Policy::new().assign(Principal::user(user("alice")), "owner").unwrap()).unwrap();
+    as_alice.memories("old-notes").unwrap().put(Memory::new("n")).unwrap();
     let entries = alice.audit().entries(before + 1, 100).unwrap();
     let actions: Vec<_> = entries.iter().map(|entry| entry.action).collect();
     let expected = [
@@ -133,7 +133,7 @@ fn both_are_named_wherever_something_is_done() {
         AuditAction::Delete,
         AuditAction::Delete,
         AuditAction::RenameNamespace,
-        AuditAction::SetPolicy,
+        AuditAction::Put,
     ];
     assert_eq!(actions, expected);
     for entry in &entries {

@@ -382,7 +382,7 @@ fn nothing_that_began_after_an_identity_was_revoked_succeeds() {
                         let answer = seen.check(&state, || {
                             let refused = is_revoked.load(Ordering::SeqCst);
                             thread::yield_now();
-                            if refused { Err(Error::not_found()) } else { Ok(()) }
+                            if refused { Err(Error::not_found()) } else { Ok(false) }
                         });
                         assert!(!(too_late && answer.is_ok()), "it began after the revocation had returned");
                     }
@@ -396,5 +396,37 @@ fn nothing_that_began_after_an_identity_was_revoked_succeeds() {
         returned.store(true, Ordering::SeqCst);
         users.into_iter().for_each(|user| user.join().unwrap());
         assert_eq!(shared.check(&state, || Err(Error::not_found())), Err(Error::not_found()));
+    });
+}
+
+/// Who was slow to ask must not bring back what the answer was before.
+#[test]
+fn nothing_that_began_after_an_owner_was_removed_takes_the_user_for_one() {
+    check(|| {
+        let state = TenantState::active();
+        let (is_owner, returned) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::new(Seen::nothing());
+        let users: Vec<_> = (0..3)
+            .map(|_| {
+                let (state, seen) = (state.clone(), seen.clone());
+                let (is_owner, returned) = (is_owner.clone(), returned.clone());
+                thread::spawn(move || {
+                    for _ in 0..3 {
+                        let too_late = returned.load(Ordering::SeqCst);
+                        let ask = || {
+                            let answer = is_owner.load(Ordering::SeqCst);
+                            thread::yield_now();
+                            Ok(answer)
+                        };
+                        seen.check(&state, ask).unwrap();
+                        assert!(!(too_late && seen.is_owner()), "it began after the removal had returned");
+                    }
+                })
+            })
+            .collect();
+        is_owner.store(false, Ordering::SeqCst);
+        state.revise();
+        returned.store(true, Ordering::SeqCst);
+        users.into_iter().for_each(|user| user.join().unwrap());
     });
 }

@@ -84,9 +84,13 @@ impl Scene {
 
     /// A user's token for both tenants.
     fn token(&self, iss: &str, user: &str, jti: &str) -> VerifiedIdentity {
+        self.token_with(iss, user, jti, "read write")
+    }
+
+    fn token_with(&self, iss: &str, user: &str, jti: &str, scopes: &str) -> VerifiedIdentity {
         let at = self.clock.now().as_seconds();
         let claims = json!({"iss": iss, "aud": "api", "sub": user, "tenants": ["acme", "zoo"], "iat": at, "exp": at + 3_600,
-                            "jti": jti, "scope": "read write"});
+                            "jti": jti, "scope": scopes});
         self.engine.verify(&signer().token(&claims)).unwrap()
     }
 
@@ -197,6 +201,47 @@ fn a_login_of_the_application_is_revoked_by_its_session() {
     for bad in ["", "a b", "a\n", "ü", &"a".repeat(256)] {
         assert!(Revocation::token(&Issuer::authority(), bad, first.expires_at()).is_err());
         assert!(Attestation::new("acme", "alice").unwrap().session(bad).is_err());
+    }
+}
+
+/// Somebody who is shut out must not come back by a key that it made while it was in.
+#[test]
+fn the_keys_that_a_revoked_user_made_end_with_it() {
+    for by_operator in [false, true] {
+        let scene = Scene::new();
+        let enter =
+            |iss, jti, tenant| scene.enter(&scene.token_with(iss, "mallory", jti, "read write admin"), tenant).unwrap();
+        let (mallory, admin) = (enter(ONE, "1", "acme"), scene.admin("acme"));
+        let spec = ApiKeySpec::new("report").unwrap().scopes(Scopes::READ | Scopes::WRITE);
+        let (theirs, ours) = (mallory.api_keys().create(&spec).unwrap(), admin.api_keys().create(&spec).unwrap());
+        // Of the same name at another issuer, and at another tenant.
+        let same_name = enter(TWO, "2", "acme");
+        let elsewhere = enter(ONE, "3", "zoo");
+        let others = [ours, same_name.api_keys().create(&spec).unwrap(), elsewhere.api_keys().create(&spec).unwrap()];
+        let identity = scene.engine.verify(theirs.expose()).unwrap();
+        let live = Live::new(scene.engine.tenant(&identity).unwrap());
+        // Ending one token ends that token alone.
+        let token = Revocation::token(&issuer(ONE), "1", Timestamp::from_seconds(NOW + 1_000)).unwrap();
+        scene.operator().revoke(&id("acme"), &token).unwrap();
+        scene.engine.tenant(&identity).unwrap();
+        let what = Revocation::subject(mallory.user());
+        if by_operator { scene.operator().revoke(&id("acme"), &what) } else { admin.revoke(&what) }.unwrap();
+        live.is_over();
+        is_revoked(scene.engine.tenant(&identity));
+        assert_eq!(scene.engine.verify(theirs.expose()).unwrap_err().reason(), &Reason::TokenRefused);
+        let makers: Vec<_> = admin.api_keys().list().unwrap().into_iter().map(|key| key.created_by).collect();
+        assert_eq!(makers, [admin.user().clone(), same_name.user().clone()]);
+        let again = scene.after_a_crash();
+        assert!(again.engine.verify(theirs.expose()).is_err());
+        for key in &others {
+            scene.engine.tenant(&scene.engine.verify(key.expose()).unwrap()).unwrap();
+            again.engine.tenant(&again.engine.verify(key.expose()).unwrap()).unwrap();
+        }
+        // What the user makes after coming back is as good as the user is.
+        scene.clock.advance(Duration::from_secs(60));
+        let back = enter(ONE, "4", "acme");
+        let key = back.api_keys().create(&spec).unwrap();
+        scene.engine.tenant(&scene.engine.verify(key.expose()).unwrap()).unwrap();
     }
 }
 

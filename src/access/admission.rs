@@ -1,5 +1,5 @@
-//! Whether an identity is welcome at its tenant: asked when a handle is made, and once more by each handle whenever
-//! somebody's welcome there has changed.
+//! Whether an identity is welcome at its tenant, and an owner of it: asked when a handle is made, and once more by each
+//! handle whenever that may have changed for somebody.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,13 +42,21 @@ impl Admission {
         self.seen.check(state, || self.ask())
     }
 
+    /// Whether the tenant had the user for an owner when it was last asked about.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.seen.is_owner()
+    }
+
     #[cold]
-    fn ask(&self) -> Result<()> {
+    fn ask(&self) -> Result<bool> {
         let record = self.catalog.tenant(self.identity.tenant())?.ok_or_else(Error::not_found)?;
         if record.incarnation != self.incarnation || !trusts(&record, &self.identity) {
             return Err(Error::not_found());
         }
-        if self.catalog.is_revoked(self.bearer())? { Err(Reason::IdentityRevoked.into()) } else { Ok(()) }
+        if self.catalog.is_revoked(self.bearer())? {
+            return Err(Reason::IdentityRevoked.into());
+        }
+        Ok(record.owners.contains(self.identity.user()))
     }
 
     pub(crate) fn bearer(&self) -> Bearer<'_> {

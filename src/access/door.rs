@@ -28,7 +28,7 @@ pub(crate) enum Part {
 pub(crate) struct Door {
     gate: Arc<Gate>,
     part: Part,
-    /// The policy's epoch, and below it the bits of what is allowed. No policy has epoch 0.
+    /// The [`Ground`](super::gate::Ground) of the decision, and below it the bits of what is allowed. No policy has epoch 0.
     decided: AtomicU64,
 }
 
@@ -49,14 +49,14 @@ impl Door {
 
     /// What is allowed here now.
     pub(super) fn allowed(&self) -> Result<Scopes> {
-        let epoch = self.gate.policy_epoch();
+        let ground = self.gate.ground();
         let decided = self.decided.load(Ordering::Relaxed);
-        if decided >> SCOPE_BITS == epoch && epoch != 0 {
+        if decided >> SCOPE_BITS == ground.bits() && ground.is_known() {
             #[expect(clippy::cast_possible_truncation, reason = "the lowest eight bits are the scopes")]
             return Ok(Scopes::from_bits(decided as u8));
         }
-        let (epoch, allowed) = self.gate.decide(&self.part)?;
-        self.decided.store(epoch << SCOPE_BITS | u64::from(allowed.bits()), Ordering::Relaxed);
+        let (ground, allowed) = self.gate.decide(&self.part)?;
+        self.decided.store(ground.bits() << SCOPE_BITS | u64::from(allowed.bits()), Ordering::Relaxed);
         Ok(allowed)
     }
 }

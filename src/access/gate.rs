@@ -18,7 +18,7 @@ use super::attenuation::Attenuation;
 use super::door::{Door, Part};
 use super::live::LivePolicy;
 use super::policy::{Member, Policy};
-use super::refusal::Refusals;
+use super::refusal::{Refusal, Refusals};
 use super::standing::Standing;
 use super::state::TenantState;
 use crate::clock::{EngineClock, Timestamp};
@@ -33,46 +33,62 @@ use crate::process::Process;
 pub(crate) trait Operation {
     /// One of these is enough.
     const NEEDS: Scopes;
+    /// Which handles may do it, if the permission is there.
+    const BY: By;
+}
+
+/// Which handles may do an operation. What decides who may do what at the tenant stays decided after the handle has
+/// ended, so that a handle of less than a user's full power must not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// All.
+    Anyone,
+    /// Those that were neither narrowed nor detached, and through which no operator acts for the user.
+    Whole,
+    /// Those of them that are no API key's either: what a stolen key gave away would stay when the key is revoked.
+    Person,
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident needs $($scope:ident)or+),*) => {$(
+    ($($(#[$doc:meta])* $name:ident needs $($scope:ident)or+ by $by:ident),*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub(crate) enum $name {}
         impl Operation for $name {
             const NEEDS: Scopes = Scopes::NONE$(.union(Scopes::$scope))+;
+            const BY: By = By::$by;
         }
     )*};
 }
 operations! {
     /// Get, list, recall.
-    Read needs READ,
+    Read needs READ by Anyone,
     /// Put.
-    Write needs WRITE,
+    Write needs WRITE by Anyone,
     /// Delete.
-    Delete needs DELETE,
+    Delete needs DELETE by Anyone,
     /// The audit trail, settings of shared namespaces.
-    Admin needs ADMIN,
+    Admin needs ADMIN by Anyone,
+    /// Takes away from others what they may do: revocations, the erasure of a user.
+    Revoke needs ADMIN by Whole,
+    /// Gives others what they may do: the policy, API keys.
+    Grant needs ADMIN by Person,
     /// A transaction, whose steps need what they need; whoever may change nothing has no use for one.
-    Transact needs WRITE or DELETE,
+    Transact needs WRITE or DELETE by Anyone,
     /// What whoever may do anything may do.
-    Enter needs READ or WRITE or DELETE or ADMIN
+    Enter needs READ or WRITE or DELETE or ADMIN by Anyone
 }
 
 /// One identity at one tenant, or what is left of it after some narrowing.
 pub(crate) struct Gate {
     pub(super) identity: VerifiedIdentity,
-    /// The most that may be allowed.
-    pub(super) scopes: Scopes,
-    is_owner: bool,
     state: Arc<TenantState>,
     /// All that are made from one gate share it.
     admission: Arc<Admission>,
     pub(super) policy: Arc<LivePolicy>,
     clock: Arc<EngineClock>,
     process: Process,
-    /// What the policy says of the identity, by the policy's epoch. All that are made from one gate share it.
+    /// What the policy says of the identity. All that are made from one gate share it.
     standing: Arc<KeptStanding>,
     expires_at: Timestamp,
     is_revoked: AtomicBool,
@@ -91,8 +107,27 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// What a policy says of one user, with the policy's number.
-type KeptStanding = RwLock<Option<(u64, Arc<Standing>)>>;
+/// What a policy says of one user, with what that was said of.
+type KeptStanding = RwLock<Option<(Ground, Arc<Standing>)>>;
+
+/// What decisions rest on and are kept under: the number of the policy in force, and whether the user is an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ground {
+    epoch: u64,
+    is_owner: bool,
+}
+
+impl Ground {
+    /// One number for each.
+    pub(super) fn bits(self) -> u64 {
+        self.epoch << 1 | u64::from(self.is_owner)
+    }
+
+    /// Whether the policy is known.
+    pub(super) fn is_known(self) -> bool {
+        self.epoch != 0
+    }
+}
 
 /// How a gate was made from another one.
 pub(super) struct Made {
@@ -131,28 +166,23 @@ impl Held<'_> {
 }
 
 impl Gate {
-    /// `is_owner` gives every scope, whatever the token says, but not to an operator who acts for an owner.
     pub(crate) fn new(
         identity: VerifiedIdentity,
-        is_owner: bool,
         state: Arc<TenantState>,
         admission: Arc<Admission>,
         policy: Arc<LivePolicy>,
         clock: Arc<EngineClock>,
     ) -> Arc<Self> {
-        let acts_itself = identity.operator().is_none();
-        let scopes = if is_owner && acts_itself { Scopes::ALL } else { identity.scopes() };
         let (standing, expires_at) = (Arc::default(), identity.expires_at());
         let is_revoked = AtomicBool::new(false);
+        let process = Process::this();
         Arc::new(Self {
             identity,
-            scopes,
-            is_owner,
             state,
             admission,
             policy,
             clock,
-            process: Process::this(),
+            process,
             standing,
             expires_at,
             is_revoked,
@@ -209,8 +239,6 @@ impl Gate {
         let operations_left = how.operations.map(AtomicU64::new);
         Ok(Arc::new(Self {
             identity: self.identity.clone(),
-            scopes: self.scopes,
-            is_owner: self.is_owner,
             state: self.state.clone(),
             admission: self.admission.clone(),
             policy: self.policy.clone(),
@@ -275,9 +303,9 @@ impl Gate {
         Ok(())
     }
 
-    /// The number of the policy in force; 0 while it is not known.
-    pub(super) fn policy_epoch(&self) -> u64 {
-        self.policy.epoch()
+    /// What a decision rests on now.
+    pub(super) fn ground(&self) -> Ground {
+        Ground { epoch: self.policy.epoch(), is_owner: self.admission.is_owner() }
     }
 
     pub(crate) fn policy(&self) -> &LivePolicy {
@@ -285,33 +313,51 @@ impl Gate {
     }
 
     pub(super) fn member(&self) -> Member<'_> {
-        Member { user: self.identity.user(), groups: self.identity.groups(), is_owner: self.is_owner }
+        self.member_as(self.admission.is_owner())
     }
 
-    /// What the policy in force says of the identity, with the policy's number.
-    pub(super) fn standing(&self) -> Result<(u64, Arc<Standing>)> {
-        if let Some((epoch, standing)) = &*self.standing.read()
-            && *epoch == self.policy.epoch()
+    fn member_as(&self, is_owner: bool) -> Member<'_> {
+        Member { user: self.identity.user(), groups: self.identity.groups(), is_owner }
+    }
+
+    /// What the policy in force says of the identity, with what that rests on.
+    pub(super) fn standing(&self) -> Result<(Ground, Arc<Standing>)> {
+        let Ground { is_owner, .. } = self.ground();
+        if let Some((ground, standing)) = &*self.standing.read()
+            && *ground == (Ground { epoch: self.policy.epoch(), is_owner })
         {
-            return Ok((*epoch, standing.clone()));
+            return Ok((*ground, standing.clone()));
         }
         // Nothing is allowed by a policy that cannot be read.
-        let (epoch, standing) = self.policy.standing(self.member()).ok_or(Reason::Io(io::ErrorKind::Other))?;
-        *self.standing.write() = Some((epoch, standing.clone()));
-        Ok((epoch, standing))
+        let member = self.member_as(is_owner);
+        let (epoch, standing) = self.policy.standing(member).ok_or(Reason::Io(io::ErrorKind::Other))?;
+        let ground = Ground { epoch, is_owner };
+        *self.standing.write() = Some((ground, standing.clone()));
+        Ok((ground, standing))
     }
 
-    /// What is allowed in a part of the tenant, with the number of the policy that says so: what a role grants *and* a
-    /// scope allows *and* every narrowing leaves.
-    pub(super) fn decide(&self, part: &Part) -> Result<(u64, Scopes)> {
-        let (epoch, standing) = self.standing()?;
+    /// What is allowed in a part of the tenant, with what that rests on: what a role grants *and* a scope allows *and*
+    /// every narrowing leaves.
+    pub(super) fn decide(&self, part: &Part) -> Result<(Ground, Scopes)> {
+        let (ground, standing) = self.standing()?;
         let granted = match part {
             Part::Tenant => standing.tenant(),
             Part::Shared(namespace) => standing.shared(namespace),
             Part::Credentials if self.identity.operator().is_some() => Scopes::NONE,
             Part::Somewhere | Part::Private(_) | Part::Credentials => standing.own(),
         };
-        Ok((epoch, self.narrow(part, granted.intersection(self.scopes))))
+        Ok((ground, self.narrow(part, granted.intersection(self.scopes_as(ground.is_owner)))))
+    }
+
+    /// What the identity's scopes allow. An owner has every scope, whatever its token says, but not an operator who acts
+    /// for one.
+    pub(super) fn own_scopes(&self) -> Scopes {
+        self.scopes_as(self.admission.is_owner())
+    }
+
+    fn scopes_as(&self, is_owner: bool) -> Scopes {
+        let acts_itself = self.identity.operator().is_none();
+        if is_owner && acts_itself { Scopes::ALL } else { self.identity.scopes() }
     }
 
     pub(super) fn narrow(&self, part: &Part, permissions: Scopes) -> Scopes {
@@ -325,7 +371,9 @@ impl Gate {
 
     /// The most that may be allowed.
     pub(crate) fn scopes(&self) -> Scopes {
-        self.narrow(&Part::Somewhere, self.scopes)
+        // So that nobody is told what it had before a change of owners. Refusals are for operations to tell.
+        let _ = self.admission.check(&self.state);
+        self.narrow(&Part::Somewhere, self.own_scopes())
     }
 
     pub(crate) fn expires_at(&self) -> Timestamp {
@@ -336,9 +384,18 @@ impl Gate {
         &self.admission
     }
 
-    /// Whether it is the identity's own, for whom nobody else acts: what such a one gives out widens nothing.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.made.is_none() && self.identity.operator().is_none()
+    /// Why an operation is not for this gate, whatever is allowed.
+    fn falls_short<O: Operation>(&self) -> Option<Refusal> {
+        if O::BY == By::Anyone {
+            return None;
+        }
+        if self.identity.operator().is_some() {
+            return Some(Refusal::Impersonated);
+        }
+        if self.made.is_some() {
+            return Some(Refusal::Narrowed);
+        }
+        (O::BY == By::Person && self.identity.user().issuer().is_api_keys()).then_some(Refusal::ApiKey)
     }
 
     pub(super) fn is_detached(&self) -> bool {
@@ -360,12 +417,14 @@ impl Door {
     /// Tenant, identity and handle are good now, and the kind of operation is allowed here; gives the time.
     pub(crate) fn admit<O: Operation>(&self) -> Result<Timestamp> {
         let at = self.gate().admit()?;
-        if !self.allowed()?.intersects(O::NEEDS) {
-            let why = self.gate().why_not(self.part(), O::NEEDS);
-            self.gate().note_refusal(at, self.part(), O::NEEDS, None, why);
-            return Err(Error::not_found());
-        }
-        Ok(at)
+        let why = if self.allowed()?.intersects(O::NEEDS) {
+            self.gate().falls_short::<O>()
+        } else {
+            Some(self.gate().why_not(self.part(), O::NEEDS))
+        };
+        let Some(why) = why else { return Ok(at) };
+        self.gate().note_refusal(at, self.part(), O::NEEDS, None, why);
+        Err(Error::not_found())
     }
 
     /// Checks tenant state and incarnation, then expiry, then that all of these permissions are held here.

@@ -27,7 +27,7 @@ impl Gate {
         if part == &Part::Credentials && self.identity.operator().is_some() {
             return Refusal::Impersonated;
         }
-        let within = needed.intersection(self.scopes);
+        let within = needed.intersection(self.own_scopes());
         if within == Scopes::NONE {
             return Refusal::Scope;
         }
@@ -93,7 +93,7 @@ impl Gate {
     /// Whether the identity would be allowed all of these permissions through this gate, and why.
     pub(crate) fn explain(&self, permissions: Scopes, namespace: Option<&Namespace>) -> Result<Decision> {
         let part = namespace.map_or(Part::Tenant, |namespace| Part::Shared(namespace.clone()));
-        let missing = permissions.without(self.scopes);
+        let missing = permissions.without(self.own_scopes());
         if missing != Scopes::NONE {
             return Ok(Decision::refused(Refusal::Scope, None, None));
         }

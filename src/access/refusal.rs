@@ -19,14 +19,17 @@ use crate::limits::REFUSALS_MAX;
 pub enum Refusal {
     /// The identity's scopes leave it out.
     Scope,
-    /// The handle was narrowed.
+    /// The handle was narrowed, or detached.
     Narrowed,
     /// A rule denies it.
     Denied,
     /// No role grants it.
     NotGranted,
-    /// An operator who acts for a user has no credentials of that user and no actions of the application.
+    /// An operator who acts for a user has no credentials of that user and no actions of the application, and decides
+    /// nothing about who may do what at the tenant.
     Impersonated,
+    /// An API key sets no policy and makes no API keys.
+    ApiKey,
 }
 
 /// Whether something is allowed, and why.

@@ -10,7 +10,8 @@ use crate::store::sync::{AtomicU8, AtomicU64};
 #[derive(Debug)]
 pub(crate) struct TenantState {
     status: AtomicU8,
-    /// Rises when somebody's welcome at the tenant has changed: a revocation, or an issuer that is trusted no longer.
+    /// Rises when somebody's place at the tenant has changed: a revocation, other trusted issuers, other owners. The first
+    /// is 1, so that nobody has seen it who has not asked.
     revision: AtomicU64,
 }
 
@@ -21,7 +22,7 @@ const CLOSED: u8 = 3;
 
 impl TenantState {
     pub(crate) fn active() -> Arc<Self> {
-        Arc::new(Self { status: AtomicU8::new(ACTIVE), revision: AtomicU64::new(0) })
+        Arc::new(Self { status: AtomicU8::new(ACTIVE), revision: AtomicU64::new(1) })
     }
 
     /// Stops or resumes all handles from their next operation on.
@@ -46,7 +47,7 @@ impl TenantState {
         self.status.store(GONE, Ordering::SeqCst);
     }
 
-    /// Makes every handle ask once more, from its next operation on, whether its identity is welcome. Called when the
+    /// Makes every handle ask once more, from its next operation on, whether its identity is welcome, and an owner. Called when the
     /// answer has changed, and not before.
     pub(crate) fn revise(&self) {
         self.revision.fetch_add(1, Ordering::SeqCst);
@@ -67,24 +68,32 @@ impl TenantState {
     }
 }
 
-/// The revision of a tenant's state that somebody has asked about.
+/// The revision of a tenant's state that somebody has asked about, and what the answer was: whether the user is an owner
+/// of the tenant. Both are one number, the revision above and the answer in the lowest bit, so that nobody reads the one
+/// without the other.
 #[derive(Debug)]
 pub(crate) struct Seen(AtomicU64);
 
 impl Seen {
     pub(crate) fn nothing() -> Self {
-        Self(AtomicU64::new(u64::MAX))
+        Self(AtomicU64::new(0))
     }
 
     /// Asks, unless nothing has changed since the last answer was good.
-    pub(crate) fn check(&self, state: &TenantState, ask: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn check(&self, state: &TenantState, ask: impl FnOnce() -> Result<bool>) -> Result<()> {
         // Read before asking: what changes meanwhile is asked about the next time.
         let revision = state.revision.load(Ordering::SeqCst);
-        if self.0.load(Ordering::Relaxed) == revision {
+        if self.0.load(Ordering::SeqCst) >> 1 == revision {
             return Ok(());
         }
-        ask()?;
-        self.0.store(revision, Ordering::Relaxed);
+        let is_owner = ask()?;
+        // The highest revision stays: a caller that asked earlier and was slow must not bring back an older answer.
+        self.0.fetch_max(revision << 1 | u64::from(is_owner), Ordering::SeqCst);
         Ok(())
+    }
+
+    /// The newest answer; false before the first.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & 1 == 1
     }
 }

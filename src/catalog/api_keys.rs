@@ -36,6 +36,14 @@ impl Record for StoredApiKey {
     const NAME: &'static str = "API key";
 }
 
+/// Who makes a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Maker<'a> {
+    pub(crate) bearer: Bearer<'a>,
+    /// It was allowed as an owner of the tenant.
+    pub(crate) as_owner: bool,
+}
+
 impl Catalog {
     pub(crate) fn api_key(&self, id: ApiKeyId) -> Result<Option<StoredApiKey>> {
         self.database.read(|tables| {
@@ -59,18 +67,19 @@ impl Catalog {
     /// Adds a key, unless whoever makes it was revoked before its turn. Expired ones are cleared away for it.
     ///
     /// # Errors
-    /// `Unauthenticated` when the maker was revoked, `NotFound` when the incarnation is not in service or does not trust the
-    /// maker's issuer any more, `Limit` when there are too many.
-    pub(crate) fn add_api_key(&self, maker: Bearer<'_>, id: ApiKeyId, key: &StoredApiKey) -> Result<()> {
+    /// `Unauthenticated` when the maker was revoked, `NotFound` when the incarnation is not in service, does not trust the
+    /// maker's issuer any more or has another owner by now, `Limit` when there are too many.
+    pub(crate) fn add_api_key(&self, maker: Maker<'_>, id: ApiKeyId, key: &StoredApiKey) -> Result<()> {
         self.database.write(|mut writer| {
             let tenant = revocations::in_service(&mut writer, &key.tenant, key.incarnation)?;
-            if !tenant.issuers.contains(maker.user.issuer()) {
+            let Maker { bearer, as_owner } = maker;
+            if !tenant.issuers.contains(bearer.user.issuer()) || (as_owner && !tenant.owners.contains(bearer.user)) {
                 return Err(Error::not_found());
             }
             if tenant.status != TenantStatus::Active {
                 return Err(Reason::TenantSuspended.into());
             }
-            if revocations::is_revoked(&writer.open_table(REVOCATIONS)?, maker)? {
+            if revocations::is_revoked(&writer.open_table(REVOCATIONS)?, bearer)? {
                 return Err(Reason::IdentityRevoked.into());
             }
             let there = ids(&writer.open_table(TENANT_API_KEYS)?, key.incarnation)?;
@@ -133,6 +142,24 @@ pub(super) fn is_gone(
     }
     let Ok(id) = bearer.user.subject().parse() else { return Ok(true) };
     Ok(tenant_api_keys.get(owned(bearer.incarnation, id).as_slice())?.is_none())
+}
+
+/// Removes the keys of an incarnation that a user made up to a time.
+pub(super) fn forget_made_by(
+    writer: &mut Writer<'_>,
+    incarnation: Incarnation,
+    user: &UserId,
+    until: Timestamp,
+) -> Result<()> {
+    let all = ids(&writer.open_table(TENANT_API_KEYS)?, incarnation)?;
+    for id in all {
+        let row = writer.open_table(API_KEYS)?.get(id.as_bytes().as_slice())?.map(|row| row.value().to_vec());
+        let key: StoredApiKey = codec::decode(&row.ok_or(Reason::DamagedRecord(StoredApiKey::NAME))?)?;
+        if key.created_by == *user && key.created_at <= until {
+            remove(writer, incarnation, id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes every key of an incarnation.

@@ -58,6 +58,10 @@ pub enum OperatorAction {
     Revoke,
     /// The issuers that a tenant trusts were replaced.
     SetIssuers,
+    /// A user became an owner of a tenant that is in service.
+    AddOwner,
+    /// A user ceased to be an owner of a tenant.
+    RemoveOwner,
 }
 
 /// One entry of the operators' audit trail.
@@ -73,7 +77,7 @@ pub struct OperatorAuditEntry {
     pub tenant: Option<TenantId>,
     /// To which life of that name.
     pub incarnation: Option<Incarnation>,
-    /// For whom the operator may act; absent for what is about no user.
+    /// For whom the operator may act, or who became or ceased to be an owner; absent for what is about no user.
     pub user: Option<UserId>,
     /// Why, in the operator's words.
     pub reason: Option<String>,

@@ -62,7 +62,8 @@ enum What {
 
 impl Revocation {
     /// One token, by its `jti`, or one login that the application attested, by its session. It is remembered until
-    /// `expires_at`, which must not be before the token's own expiry.
+    /// `expires_at`, which must not be before the token's own expiry. API keys that were made with it stay: who does not
+    /// trust what was done with it revokes the subject.
     ///
     /// # Errors
     /// `InvalidInput` when the id is not 1 to 255 bytes of visible ASCII.
@@ -71,8 +72,12 @@ impl Revocation {
         Ok(Self(What::Token { issuer: issuer.clone(), id: id.to_owned(), expires_at }))
     }
 
-    /// Every identity of a user that was issued up to the moment of the call. Tokens count whole seconds and issuers'
-    /// clocks differ, so a token issued within its verifier's leeway, or the same second, after it is refused too.
+    /// Every identity of a user that was issued up to the moment of the call, and the API keys that the user has made.
+    /// Tokens count whole seconds and issuers' clocks differ, so a token issued within its verifier's leeway, or the same
+    /// second, after it is refused too.
+    ///
+    /// What is issued to the user afterwards is good, and an owner of the tenant is an owner still
+    /// ([`Operator::set_owners`](crate::Operator::set_owners)): a user is shut out for good by its issuer.
     #[must_use]
     pub fn subject(user: &UserId) -> Self {
         Self(What::Subject(user.clone()))
@@ -185,10 +190,15 @@ impl Catalog {
         self.database.write(|mut writer| {
             in_service(&mut writer, tenant, incarnation)?;
             sweep(&mut writer, act.at)?;
-            if let What::Everyone = what.0 {
-                // It stands for all the others.
-                forget(&mut writer, incarnation)?;
-                api_keys::forget(&mut writer, incarnation)?;
+            match &what.0 {
+                What::Everyone => {
+                    // It stands for all the others.
+                    forget(&mut writer, incarnation)?;
+                    api_keys::forget(&mut writer, incarnation)?;
+                }
+                // Keys would otherwise be a way back in for whoever is shut out.
+                What::Subject(user) => api_keys::forget_made_by(&mut writer, incarnation, user, act.at)?,
+                What::Token { .. } => {}
             }
             let key = what.name().key(incarnation);
             let before = stored(&writer.open_table(REVOCATIONS)?, &key)?;

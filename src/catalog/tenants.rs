@@ -285,6 +285,32 @@ impl Catalog {
         })
     }
 
+    /// Replaces the owners of a tenant. Each user who becomes or ceases to be one has an entry in the operators' trail.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Conflict` when it is being made or destroyed.
+    pub(crate) fn set_owners(&self, act: Act<'_>, tenant: &TenantId, owners: Vec<UserId>) -> Result<TenantRecord> {
+        self.database.write(|mut writer| {
+            let mut before = Vec::new();
+            let step = |record: &mut TenantRecord| match record.status {
+                TenantStatus::Active | TenantStatus::Suspended => {
+                    before = std::mem::replace(&mut record.owners, owners);
+                    Ok(())
+                }
+                TenantStatus::Provisioning | TenantStatus::Purging => Err(Reason::TenantState.into()),
+            };
+            let record = change(&mut writer, tenant, step)?;
+            let left = before.iter().filter(|user| !record.owners.contains(user));
+            let came = record.owners.iter().filter(|user| !before.contains(user));
+            let left = left.map(|user| (OperatorAction::RemoveOwner, user));
+            for (action, user) in left.chain(came.map(|user| (OperatorAction::AddOwner, user))) {
+                let about = Some((tenant, record.incarnation));
+                append(&mut writer, &OperatorAuditEntry { user: Some(user.clone()), ..entry(act, action, about) })?;
+            }
+            Ok(record)
+        })
+    }
+
     /// Marks a tenant as being purged. From here on nobody can reach it, whatever happens.
     ///
     /// # Errors
@@ -458,16 +484,9 @@ impl Catalog {
             if !matches!(record.status, TenantStatus::Active | TenantStatus::Suspended) {
                 return Err(Error::not_found());
             }
-            let entry = OperatorAuditEntry {
-                at: act.at,
-                operator: act.operator.map(str::to_owned),
-                action: OperatorAction::Impersonate,
-                tenant: Some(tenant.clone()),
-                incarnation: Some(record.incarnation),
-                user: Some(user.clone()),
-                reason: Some(reason.to_owned()),
-            };
-            append(&mut writer, &entry)
+            let entry = entry(act, OperatorAction::Impersonate, Some((tenant, record.incarnation)));
+            let reason = Some(reason.to_owned());
+            append(&mut writer, &OperatorAuditEntry { user: Some(user.clone()), reason, ..entry })
         })
     }
 
@@ -580,7 +599,12 @@ pub(super) fn record(
     action: OperatorAction,
     tenant: Option<(&TenantId, Incarnation)>,
 ) -> Result<()> {
-    let entry = OperatorAuditEntry {
+    append(writer, &entry(act, action, tenant))
+}
+
+/// An entry of the operators' audit trail that is about no user.
+fn entry(act: Act<'_>, action: OperatorAction, tenant: Option<(&TenantId, Incarnation)>) -> OperatorAuditEntry {
+    OperatorAuditEntry {
         at: act.at,
         operator: act.operator.map(str::to_owned),
         action,
@@ -588,8 +612,7 @@ pub(super) fn record(
         incarnation: tenant.map(|(_, incarnation)| incarnation),
         user: None,
         reason: None,
-    };
-    append(writer, &entry)
+    }
 }
 
 fn append(writer: &mut Writer<'_>, entry: &OperatorAuditEntry) -> Result<()> {

@@ -9,6 +9,7 @@ use sha2::Sha256;
 use super::format::DERIVATION_FORMAT;
 pub(crate) use super::format::Label;
 use super::secret::Secret;
+use super::stack::with_wiped_stack;
 use crate::id::length_prefixed;
 
 /// Derives `N` bytes for one purpose from a uniformly random key.
@@ -16,10 +17,13 @@ pub(crate) fn derive<const N: usize>(key: &Secret<32>, salt: &[u8], label: Label
     const { assert!(N <= 255 * 32, "RFC 5869 limits the output to 255 blocks") };
     let mut fields: Vec<&[u8]> = vec![label.text().as_bytes(), &DERIVATION_FORMAT];
     fields.extend_from_slice(context);
-    let mut out = [0; N];
-    let expanded = expand(key.expose(), salt, &length_prefixed(&fields), &mut out);
-    debug_assert!(expanded, "the length is checked at compile time");
-    Secret::new(out)
+    let info = length_prefixed(&fields);
+    with_wiped_stack(|| {
+        Secret::fill(|out| {
+            let expanded = expand(key.expose(), salt, &info, out);
+            debug_assert!(expanded, "the length is checked at compile time");
+        })
+    })
 }
 
 /// RFC 5869 extract and expand. False only when `out` is longer than 255 hashes.

@@ -184,9 +184,9 @@ fn open_file(file: &[u8], roots: &[RootKey], engine: EngineId, version: u32) -> 
             Ok(Some(secret)) if key_id(&secret) == *id => {
                 let opened = seal::open(&secret, Label::WrapEngineKey, &aad, envelope).map_err(|_| refused())?;
                 let (key, catalog) = opened.split_first_chunk::<32>().ok_or_else(refused)?;
-                let catalog = <[u8; 32]>::try_from(catalog).map_err(|_| refused())?;
-                let key = EngineKey { secret: Secret::new(*key), engine, version };
-                return Ok((key, CatalogKey::new(Secret::new(catalog), engine)));
+                let catalog = Secret::copy(catalog.try_into().map_err(|_| refused())?);
+                let key = EngineKey { secret: Secret::copy(key), engine, version };
+                return Ok((key, CatalogKey::new(catalog, engine)));
             }
             Ok(_) => {}
             // Another one may fit.

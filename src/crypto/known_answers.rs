@@ -66,7 +66,7 @@ fn a_tenant_key_file_and_a_credential_open() {
     assert_eq!(key.pages().expose()[..], known("tenant-page-key"));
     assert_eq!(key.cursors().expose()[..], known("cursor-key"));
     let alice = UserId::new(Issuer::authority(), "alice").unwrap();
-    let secret = key.credentials().user(&[4; 32], &alice);
+    let secret = key.into_credentials().user(&[4; 32], &alice);
     assert_eq!(secret.open("TOKEN", 5, &known("credential")).unwrap().as_slice(), b"known answer");
     // What is written today has the same form.
     let (now, then) = (secret.seal("TOKEN", 5, b"known answer").unwrap(), known("credential"));

@@ -9,10 +9,12 @@ pub(crate) mod format;
 pub mod internals;
 #[cfg(test)]
 mod known_answers;
+pub(crate) mod mac;
 pub(crate) mod page;
 pub(crate) mod passphrase;
 pub(crate) mod provider;
 pub(crate) mod root_key;
 pub(crate) mod seal;
 pub(crate) mod secret;
+pub(crate) mod stack;
 pub(crate) mod tenant_key;

@@ -15,6 +15,7 @@ use super::format::{
 };
 pub(crate) use super::format::{PAGE_BYTES, SLOT_BYTES};
 use super::secret::{Secret, fill_random};
+use super::stack::with_wiped_stack;
 use crate::error::Result;
 use crate::id::{EngineId, Epoch, Incarnation};
 
@@ -60,13 +61,14 @@ pub(crate) struct PageRefused;
 
 /// Seals and opens the pages of one file.
 pub(crate) struct PageCipher {
-    cipher: Xaes,
+    /// In one place of memory: a key schedule that moved would leave copies.
+    cipher: Box<Xaes>,
     scope: PageScope,
 }
 
 impl PageCipher {
     pub(crate) fn new(key: &Secret<32>, scope: PageScope) -> Self {
-        Self { cipher: Xaes::new(key), scope }
+        Self { cipher: with_wiped_stack(|| Box::new(Xaes::new(key))), scope }
     }
 
     /// Seals consecutive data pages into as many slots.

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::format::ROOT_PASSPHRASE_SALT_BYTES;
 use super::secret::{Secret, fill_random};
+use super::stack::with_wiped_stack;
 use crate::error::{Reason, Result};
 use crate::limits::{
     ARGON2_LANES, ARGON2_LANES_MAX, ARGON2_MEMORY_KIB, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES, ARGON2_PASSES_MAX,
@@ -70,11 +71,13 @@ impl Passphrase {
         let mut memory = Zeroizing::new(Vec::new());
         memory.try_reserve_exact(params.block_count()).map_err(|_| failed())?;
         memory.resize(params.block_count(), Block::new());
-        let mut out = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into_with_memory(&self.0, &how.salt, &mut *out, memory.as_mut_slice())
-            .map_err(|_| failed())?;
-        Ok(Secret::new(*out))
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        with_wiped_stack(|| {
+            Secret::try_fill(|out| {
+                argon2.hash_password_into_with_memory(&self.0, &how.salt, out, memory.as_mut_slice())
+            })
+        })
+        .map_err(|_| failed().into())
     }
 }
 

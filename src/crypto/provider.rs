@@ -4,8 +4,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::secret::Secret;
 use crate::error::{Reason, Result};
 use crate::limits::{PROVIDER_NAME_BYTES_MAX, PROVIDER_WRAPPED_BYTES_MAX};
@@ -122,9 +120,7 @@ impl Provider {
     }
 
     pub(super) fn unwrap(&self, wrapped: &[u8]) -> Result<Secret<32>> {
-        let mut secret = Zeroizing::new([0; 32]);
-        shielded(|| self.provider.unwrap_key(wrapped, &mut secret))?;
-        Ok(Secret::new(*secret))
+        Secret::try_fill(|secret| shielded(|| self.provider.unwrap_key(wrapped, secret)))
     }
 }
 

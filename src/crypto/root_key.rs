@@ -2,7 +2,8 @@
 
 use std::env;
 use std::fmt;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::format::{ROOT_KIND_BYTES, ROOT_KIND_PASSPHRASE, ROOT_KIND_PROVIDER};
 use super::passphrase::{Passphrase, Stretch};
 use super::provider::{Provider, RootKeyProvider};
 use super::secret::Secret;
+use super::stack::with_wiped_stack;
 use crate::error::{Reason, Result};
 use crate::limits::{PROVIDER_NAME_BYTES_MAX, PROVIDER_WRAPPED_BYTES_MAX};
 
@@ -54,16 +56,24 @@ pub(super) enum RootPart {
 }
 
 impl RootKey {
-    /// Takes 32 uniformly random bytes.
+    /// Takes 32 uniformly random bytes. An array is copied wherever it goes, and only the copy that is given is wiped here:
+    /// prefer [`Self::from_file`] or [`Self::from_env`], or wipe your own.
     ///
     /// # Errors
     /// `KeyUnavailable` when all bytes are equal, as in an unset or placeholder key.
     pub fn from_bytes(mut bytes: [u8; 32]) -> Result<Self> {
-        let [first, rest @ ..] = &bytes;
-        let placeholder = rest.iter().all(|byte| byte == first);
-        let key = Self(Source::Bytes(Secret::new(bytes)));
+        let secret = Secret::copy(&bytes);
         bytes.zeroize();
-        if placeholder { Err(Reason::RootKeySource("all bytes are equal").into()) } else { Ok(key) }
+        Self::from_secret(secret)
+    }
+
+    fn from_secret(secret: Secret<32>) -> Result<Self> {
+        let [first, rest @ ..] = secret.expose();
+        let is_placeholder = rest.iter().all(|byte| byte == first);
+        if is_placeholder {
+            return Err(Reason::RootKeySource("all bytes are equal").into());
+        }
+        Ok(Self(Source::Bytes(secret)))
     }
 
     /// Fresh random bytes from the operating system, for tests and demonstrations: the key is gone with the value.
@@ -74,7 +84,9 @@ impl RootKey {
         Ok(Self(Source::Bytes(Secret::random()?)))
     }
 
-    /// Reads the key from an environment variable: 64 hexadecimal digits, or the 44 characters of its Base64.
+    /// Reads the key from an environment variable: 64 hexadecimal digits, or the 44 characters of its Base64. The
+    /// environment itself keeps the text for as long as the process lives, and every process that it starts gets a copy;
+    /// a private file does not.
     ///
     /// # Errors
     /// `KeyUnavailable` when the variable is not set or does not have that form.
@@ -119,29 +131,31 @@ impl RootKey {
             }
             check_owner(&metadata, path).map_err(refused)?;
         }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
-        file.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(|_| refused("the file cannot be read"))?;
-        match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(raw) => Self::from_bytes(raw),
-            Err(_) => Self::from_text(&bytes),
+        // One buffer of full size, filled by the system alone: one that grew, or that of `read_to_end` on the stack, would
+        // keep a copy.
+        let mut buffer = Zeroizing::new(vec![0; FILE_BYTES_MAX]);
+        let length = read_into(&file, &mut buffer).map_err(|_| refused("the file cannot be read"))?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        match bytes.try_into() {
+            Ok(raw) => Self::from_secret(Secret::copy(raw)),
+            Err(_) => Self::from_text(bytes),
         }
     }
 
     fn from_text(text: &[u8]) -> Result<Self> {
         let text = text.trim_ascii();
-        let mut bytes = [0; 32];
-        let decoded = if text.len() == 64 {
-            decode_hex(text, &mut bytes)
-        } else {
-            STANDARD.decode_slice(text, &mut bytes).is_ok_and(|length| length == 32)
-        };
-        let key = if decoded {
-            Self::from_bytes(bytes)
-        } else {
-            Err(Reason::RootKeySource("neither 64 hexadecimal digits nor the Base64 of 32 bytes").into())
-        };
-        bytes.zeroize();
-        key
+        let decoded = with_wiped_stack(|| {
+            Secret::try_fill(|bytes| {
+                let is_whole = if text.len() == 64 {
+                    decode_hex(text, bytes)
+                } else {
+                    STANDARD.decode_slice(text, bytes).is_ok_and(|length| length == 32)
+                };
+                if is_whole { Ok(()) } else { Err(()) }
+            })
+        });
+        let refused = Reason::RootKeySource("neither 64 hexadecimal digits nor the Base64 of 32 bytes");
+        Self::from_secret(decoded.map_err(|()| refused)?)
     }
 
     /// Takes a passphrase of 12 to 1,024 bytes, which is wiped when the key is dropped. Argon2id (64 MiB, 3 passes, 4
@@ -186,7 +200,7 @@ impl RootKey {
     /// 32 bytes to seal one engine key file under, and how they are found again.
     pub(super) fn draw(&self) -> Result<(Secret<32>, RootPart)> {
         Ok(match &self.0 {
-            Source::Bytes(secret) => (Secret::new(*secret.expose()), RootPart::Bytes),
+            Source::Bytes(secret) => (Secret::copy(secret.expose()), RootPart::Bytes),
             Source::Passphrase(passphrase) => {
                 let stretch = Stretch::fresh()?;
                 (passphrase.stretch(&stretch)?, RootPart::Passphrase(stretch))
@@ -202,7 +216,7 @@ impl RootKey {
     /// The bytes that [`Self::draw`] gave; `None` when the part is of another kind, or of a provider of another name.
     pub(super) fn find(&self, part: &RootPart) -> Result<Option<Secret<32>>> {
         Ok(match (&self.0, part) {
-            (Source::Bytes(secret), RootPart::Bytes) => Some(Secret::new(*secret.expose())),
+            (Source::Bytes(secret), RootPart::Bytes) => Some(Secret::copy(secret.expose())),
             (Source::Passphrase(passphrase), RootPart::Passphrase(stretch)) => Some(passphrase.stretch(stretch)?),
             (Source::Provider(provider), RootPart::Provider { name, wrapped })
                 if provider.name().as_bytes() == name =>
@@ -285,6 +299,20 @@ fn check_owner(file: &std::fs::Metadata, path: &Path) -> Result<(), &'static str
         return Err("others can write to the directory of the file: chmod go-w");
     }
     Ok(())
+}
+
+/// Reads a file to its end or to that of the buffer; gives how much was read.
+fn read_into(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 fn decode_hex(text: &[u8], out: &mut [u8; 32]) -> bool {

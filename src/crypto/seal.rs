@@ -7,7 +7,7 @@
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::derive::derive;
 pub(crate) use super::format::SEAL_OVERHEAD_BYTES as OVERHEAD_BYTES;
@@ -15,6 +15,7 @@ use super::format::{
     Label, SEAL_COMMITMENT_BYTES as COMMITMENT_BYTES, SEAL_SALT_BYTES as SALT_BYTES, SEAL_TAG_BYTES as TAG_BYTES,
 };
 use super::secret::{Secret, fill_random};
+use super::stack::with_wiped_stack;
 use crate::error::{Reason, Result};
 
 /// An envelope that did not open. Why is not said: no caller may act on it.
@@ -25,7 +26,7 @@ pub(crate) struct Refused;
 pub(crate) fn seal(key: &Secret<32>, label: Label, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
     let mut salt = [0; SALT_BYTES];
     fill_random(&mut salt)?;
-    seal_with_salt(key, label, aad, plaintext, &salt)
+    with_wiped_stack(|| seal_with_salt(key, label, aad, plaintext, &salt))
 }
 
 fn seal_with_salt(
@@ -44,7 +45,7 @@ fn seal_with_salt(
     })?;
     let mut out = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     out.extend_from_slice(salt);
-    out.extend_from_slice(commitment.expose());
+    out.extend_from_slice(&commitment);
     out.extend_from_slice(&sealed);
     out.extend_from_slice(&tag);
     Ok(out)
@@ -60,12 +61,14 @@ pub(crate) fn open(
     let (salt, rest) = envelope.split_first_chunk::<SALT_BYTES>().ok_or(Refused)?;
     let (claimed, rest) = rest.split_first_chunk::<COMMITMENT_BYTES>().ok_or(Refused)?;
     let (sealed, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(Refused)?;
-    let (cipher, commitment) = one_time(key, salt, label);
-    if !bool::from(commitment.expose().ct_eq(claimed)) {
-        return Err(Refused);
-    }
-    let mut out = Zeroizing::new(sealed.to_vec());
-    if decrypt(&cipher, &NONCE, aad, &mut out, *tag) { Ok(out) } else { Err(Refused) }
+    with_wiped_stack(|| {
+        let (cipher, commitment) = one_time(key, salt, label);
+        if !bool::from(commitment.ct_eq(claimed)) {
+            return Err(Refused);
+        }
+        let mut out = Zeroizing::new(sealed.to_vec());
+        if decrypt(&cipher, &NONCE, aad, &mut out, *tag) { Ok(out) } else { Err(Refused) }
+    })
 }
 
 /// The key is used once.
@@ -81,16 +84,12 @@ fn decrypt(cipher: &Aes256Gcm, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], ta
     cipher.decrypt_inout_detached(&Nonce::from(*nonce), aad, text.into(), &Tag::from(tag)).is_ok()
 }
 
-fn one_time(key: &Secret<32>, salt: &[u8], label: Label) -> (Aes256Gcm, Secret<COMMITMENT_BYTES>) {
+/// The cipher of an envelope and the commitment to its key, which stands in the envelope.
+fn one_time(key: &Secret<32>, salt: &[u8], label: Label) -> (Aes256Gcm, [u8; COMMITMENT_BYTES]) {
     let both = derive::<64>(key, salt, label, &[]);
-    let mut cipher_key = [0; 32];
-    let mut commitment = [0; COMMITMENT_BYTES];
-    for (to, from) in cipher_key.iter_mut().chain(&mut commitment).zip(both.expose()) {
-        *to = *from;
-    }
-    let cipher = Aes256Gcm::new(&cipher_key.into());
-    cipher_key.zeroize();
-    (cipher, Secret::new(commitment))
+    let (cipher_key, rest) = both.expose().as_chunks::<32>().0.split_first().unwrap_or((&[0; 32], &[]));
+    let commitment = rest.first().copied().unwrap_or_default();
+    (Aes256Gcm::new(cipher_key.into()), commitment)
 }
 
 #[cfg(test)]

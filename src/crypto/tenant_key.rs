@@ -57,8 +57,8 @@ impl TenantKey {
             return Err(refused().into());
         }
         let opened = seal::open(engine.secret(), Label::WrapTenantKey, head, envelope).map_err(|_| refused())?;
-        let secret = <[u8; 32]>::try_from(opened.as_slice()).map_err(|_| refused())?;
-        Ok(Self { secret: Secret::new(secret), incarnation, epoch })
+        let secret = Secret::copy(opened.as_slice().try_into().map_err(|_| refused())?);
+        Ok(Self { secret, incarnation, epoch })
     }
 
     /// The page key of the tenant's file.
@@ -72,8 +72,8 @@ impl TenantKey {
     }
 
     /// What the secrets of the tenant's users are derived from.
-    pub(crate) fn credentials(&self) -> CredentialKey {
-        CredentialKey::new(Secret::new(*self.secret.expose()), self.incarnation, self.epoch)
+    pub(crate) fn into_credentials(self) -> CredentialKey {
+        CredentialKey::new(self.secret, self.incarnation, self.epoch)
     }
 
     fn derive<const N: usize>(&self, label: Label) -> Secret<N> {

@@ -7,11 +7,10 @@ use parking_lot::Mutex;
 
 use super::core::Inner;
 use super::pool::TenantSlot;
-use crate::access::admission::Admission;
-use crate::catalog::api_keys::StoredApiKey;
+use crate::catalog::api_keys::{Maker, StoredApiKey};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
-use crate::id::{ApiKeyId, Incarnation, UserId};
+use crate::id::{ApiKeyId, Incarnation};
 use crate::identity::api_key::{ApiKey, ApiKeyInfo, ApiKeySpec, NewApiKey, is_same_hash, user_of};
 use crate::identity::scope::Scopes;
 use crate::identity::verified::{IdentityFacts, VerifiedIdentity};
@@ -95,9 +94,8 @@ impl Inner {
     /// Makes a key for the tenant of an admitted identity.
     pub(crate) fn create_api_key(
         &self,
-        maker: &Admission,
+        maker: Maker<'_>,
         slot: &TenantSlot,
-        user: &UserId,
         key: &ApiKey,
         spec: &ApiKeySpec,
     ) -> Result<NewApiKey> {
@@ -107,13 +105,13 @@ impl Inner {
             incarnation: slot.incarnation,
             label: spec.label.clone(),
             scopes: spec.scopes.bits(),
-            created_by: user.clone(),
+            created_by: maker.bearer.user.clone(),
             created_at,
             expires_at: created_at.after(spec.lifetime),
             last_used_at: None,
             hash: key.hash(&self.keyring.keys().catalog().api_key_hashes()),
         };
-        self.catalog.add_api_key(maker.bearer(), key.id(), &stored)?;
+        self.catalog.add_api_key(maker, key.id(), &stored)?;
         Ok(NewApiKey { info: ApiKeyInfo::new(key.id(), stored), text: key.text() })
     }
 

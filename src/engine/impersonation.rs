@@ -94,7 +94,8 @@ impl Operator {
     ///
     /// # Authority
     /// The result opens the tenant as the user, to read unless more was asked for, for at most one hour. It never has the
-    /// user's credentials or the application's actions, whoever the user is, and it cannot be detached. What the tenant's
+    /// user's credentials or the application's actions, whoever the user is, it decides nothing about who may do what (policy,
+    /// API keys, revocations, erasures), and it cannot be detached. What the tenant's
     /// policy does not grant the user it does not have either.
     ///
     /// ```

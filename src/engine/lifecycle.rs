@@ -217,7 +217,7 @@ impl Inner {
             }
         };
         let spec = self.tenant_spec(incarnation, epoch, &key);
-        let keys = FileKeys { cursors: key.cursors(), credentials: key.credentials() };
+        let keys = FileKeys { cursors: key.cursors(), credentials: key.into_credentials() };
         let opening = Opening { spec, sync_failed, turn, keys, meters, room, index_settings: self.index };
         Tenant::open(opening, &Owner::new(self.id, incarnation, epoch))
     }

@@ -66,7 +66,8 @@ impl TenantSpec {
         self
     }
 
-    /// Gives a user every scope, whatever its tokens say, and the role `owner`, whatever the tenant's policy says; at most 64.
+    /// Gives a user every scope, whatever its tokens say, and the role `owner`, whatever the tenant's policy says, until
+    /// [`Operator::set_owners`] leaves it out; at most 64.
     #[must_use]
     pub fn owner(mut self, user: UserId) -> Self {
         if !self.owners.contains(&user) {
@@ -253,6 +254,52 @@ impl Operator {
             check_parties("issuers", all.len())?;
         }
         self.engine.set_issuers(self.act()?, tenant, all)
+    }
+
+    /// Replaces the owners of a tenant; at most 64. When this returns, no operation that began afterwards is allowed to a
+    /// user because it was an owner before. Who is left out is subject to the tenant's policy and to the scopes of its
+    /// identities again; sign-ins and API keys of that user stay good until they are revoked ([`Revocation::subject`]). Each
+    /// user who comes or goes has an entry of its own in the trail.
+    ///
+    /// A tenant may be left without an owner, and then nobody may be able to change its policy: an operator can name an owner
+    /// at any time.
+    ///
+    /// # Authority
+    /// An owner has every scope at the tenant, whatever its tokens say, and the role `owner`, whatever the tenant's policy
+    /// says, from its next operation on.
+    ///
+    /// ```
+    /// # use watertight::*;
+    /// # let (engine, authority) = Engine::in_memory()?;
+    /// let operator = engine.operator(&authority.attest_operator("ops")?)?;
+    /// let alice = UserId::new(Issuer::authority(), "alice")?;
+    /// let spec = TenantSpec::new("acme")?.trusts(Issuer::authority()).owner(alice.clone());
+    /// let acme = operator.provision(spec)?.tenant;
+    /// let handle = engine.tenant(&authority.attest(Attestation::new("acme", "alice")?.scopes(Scopes::READ))?)?;
+    /// assert!(handle.usage().is_ok());
+    ///
+    /// let bob = UserId::new(Issuer::authority(), "bob")?;
+    /// operator.set_owners(&acme, [bob.clone()])?;
+    /// assert_eq!(handle.usage().unwrap_err().kind(), ErrorKind::NotFound);
+    /// assert_eq!(handle.scopes(), Scopes::READ);
+    ///
+    /// let trail: Vec<_> = operator.audit(2, 2)?.into_iter().map(|entry| (entry.action, entry.user)).collect();
+    /// assert_eq!(trail, [(OperatorAction::RemoveOwner, Some(alice)), (OperatorAction::AddOwner, Some(bob))]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such tenant, `Conflict` while it is being provisioned or purged, `InvalidInput` above the
+    /// limit.
+    pub fn set_owners(&self, tenant: &TenantId, owners: impl IntoIterator<Item = UserId>) -> Result<()> {
+        let mut all = Vec::new();
+        for owner in owners {
+            if !all.contains(&owner) {
+                all.push(owner);
+            }
+            check_parties("owners", all.len())?;
+        }
+        self.engine.set_owners(self.act()?, tenant, all)
     }
 
     /// Ends identities at a tenant before their time. When this returns, no operation of their handles succeeds that

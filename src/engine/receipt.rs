@@ -7,14 +7,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::core::Inner;
 use crate::clock::Timestamp;
 use crate::crypto::format::{RECEIPT_FORMAT, RECEIPT_TAG_BYTES};
+use crate::crypto::mac::mac;
 use crate::error::{Error, Result};
 use crate::id::{Epoch, Incarnation, TenantId, UserId};
 use crate::limits::RECEIPT_BYTES_MAX;
@@ -160,10 +159,7 @@ impl Inner {
     /// The tag of a record. Its key outlives rotations.
     fn receipt_tag(&self, record: &[u8]) -> [u8; RECEIPT_TAG_BYTES] {
         let key = self.keyring.keys().catalog().receipts();
-        let mut mac = Hmac::<Sha256>::new(key.expose().into());
-        mac.update(&RECEIPT_FORMAT);
-        mac.update(record);
-        mac.finalize().into_bytes().into()
+        mac(&key, &[&RECEIPT_FORMAT, record])
     }
 }
 

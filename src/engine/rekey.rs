@@ -170,7 +170,7 @@ impl Inner {
         let next = Next {
             spec: self.tenant_spec(incarnation, to, &key),
             owner: Owner::new(self.id, incarnation, to),
-            keys: FileKeys { cursors: key.cursors(), credentials: key.credentials() },
+            keys: FileKeys { cursors: key.cursors(), credentials: key.into_credentials() },
             erase,
             turn: &turn,
             watch: &mut watch,

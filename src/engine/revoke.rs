@@ -5,7 +5,7 @@ use super::core::Inner;
 use crate::catalog::revocations::Revocation;
 use crate::catalog::tenants::Act;
 use crate::error::{Error, Result};
-use crate::id::{Incarnation, Issuer, TenantId};
+use crate::id::{Incarnation, Issuer, TenantId, UserId};
 
 impl Inner {
     /// `only`: the incarnation that the caller means; by default whichever has the name.
@@ -35,6 +35,18 @@ impl Inner {
             self.settle(tenant, self.catalog.set_issuers(act, tenant, issuers), |row| row.issuers == wanted)?;
         self.revise(record.incarnation);
         Ok(())
+    }
+
+    pub(super) fn set_owners(&self, act: Act<'_>, tenant: &TenantId, owners: Vec<UserId>) -> Result<()> {
+        let _exclusive = self.lifecycle.write();
+        let wanted = owners.clone();
+        let changed = self.settle(tenant, self.catalog.set_owners(act, tenant, owners), |row| row.owners == wanted);
+        match &changed {
+            Ok(record) => self.revise(record.incarnation),
+            // It may be durable all the same, and to ask once more does no harm.
+            Err(_) => drop(self.catalog.tenant(tenant)?.map(|record| self.revise(record.incarnation))),
+        }
+        changed.map(drop)
     }
 
     /// Makes the handles of an incarnation ask once more. A handle that is being made has its slot before it asks, so

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::access::door::{Door, Part};
-use crate::access::gate::{Admin, Gate, Operation, Proof};
+use crate::access::gate::{Gate, Operation, Proof, Revoke};
 use crate::access::policy::Policy;
 use crate::engine::core::Inner;
 use crate::engine::pool::TenantSlot;
@@ -135,7 +135,7 @@ impl Access {
         progress: Progress<'_>,
     ) -> Result<(ErasedUser, Receipt)> {
         self.know_policy()?;
-        let proof = self.whole.pass::<Admin>()?;
+        let proof = self.whole.pass::<Revoke>()?;
         let erased = self.engine.erase_user(&self.slot, Erase { proof: &proof, user, authored }, progress);
         // The file tells whether the user still has roles.
         let known = match &erased {

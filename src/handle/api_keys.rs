@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::access::Access;
-use crate::access::gate::Admin;
+use crate::access::gate::{Admin, Grant, Revoke};
+use crate::catalog::api_keys::Maker;
 use crate::error::{Error, Result};
 use crate::id::ApiKeyId;
 use crate::identity::api_key::{ApiKey, ApiKeyInfo, ApiKeySpec, NewApiKey};
@@ -54,16 +55,17 @@ impl ApiKeys {
     /// narrowed or detached, or an operator who acts for the user; `Limit` when the
     /// tenant has 1,000.
     pub fn create(&self, spec: &ApiKeySpec) -> Result<NewApiKey> {
-        self.access.run::<Admin, _>(|tenant, proof| {
+        self.access.run::<Grant, _>(|tenant, proof| {
             let gate = self.access.gate();
-            // A key would outlive what narrows a handle, and an operator's leave to act for a user.
-            let may_make = gate.is_whole() && !proof.user().issuer().is_api_keys();
-            if !may_make || !gate.scopes().contains(spec.scopes) {
+            // Before the turn, which asks anew: from there on the catalog sees to it that an owner still is one.
+            let as_owner = gate.admission().is_owner();
+            if !gate.scopes().contains(spec.scopes) {
                 return Err(Error::not_found());
             }
             let key = ApiKey::random()?;
             tenant.announce(proof, AuditAction::CreateApiKey, Some(key.id().to_string()))?;
-            self.access.engine().create_api_key(gate.admission(), self.access.slot(), proof.user(), &key, spec)
+            let maker = Maker { bearer: gate.admission().bearer(), as_owner };
+            self.access.engine().create_api_key(maker, self.access.slot(), &key, spec)
         })
     }
 
@@ -93,7 +95,8 @@ impl ApiKeys {
         self.access.run::<Admin, _>(|_, _| self.access.engine().api_keys(self.access.slot().incarnation))
     }
 
-    /// Ends a key. When this returns, no operation of its handles succeeds that began afterwards.
+    /// Ends a key. When this returns, no operation of its handles succeeds that began afterwards. The keys that a user has made
+    /// end with the user as well ([`Revocation::subject`](crate::Revocation::subject)).
     ///
     /// ```
     /// # use watertight::*;
@@ -111,9 +114,10 @@ impl ApiKeys {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope, or when the tenant has no such key.
+    /// `NotFound` without the scope, when the tenant has no such key, and for a handle that was narrowed or detached or through
+    /// which an operator acts for the user.
     pub fn revoke(&self, id: ApiKeyId) -> Result<()> {
-        self.access.run::<Admin, _>(|tenant, proof| {
+        self.access.run::<Revoke, _>(|tenant, proof| {
             let engine = self.access.engine();
             let incarnation = self.access.slot().incarnation;
             // Looked for first, so that the trail has nothing of another tenant's keys.

@@ -11,7 +11,8 @@ impl TenantHandle {
     /// A handle that may do less, to hand on to code that needs no more. It ends with this one, at the latest.
     ///
     /// # Authority
-    /// It reaches what is left of this handle's reach, and can be narrowed further, up to 8 times. Nothing widens it.
+    /// It reaches what is left of this handle's reach, and can be narrowed further, up to 8 times. Nothing widens it. Whatever
+    /// is left, it sets no policy, makes and ends no API keys, and revokes and erases nobody: that would outlive it.
     ///
     /// ```
     /// # use watertight::*;

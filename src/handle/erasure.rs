@@ -30,8 +30,10 @@ impl TenantHandle {
     ///
     /// The audit trail stays: who erases a user must not erase the traces of what that user did. It goes on to say who did
     /// what and when; namespaces, keys and credentials that were private to the user are not named to anybody.
-    /// What stays of shared memories has an author that only tells a number. A user who is still admitted begins anew: take
-    /// away its access first.
+    /// What stays of shared memories has an author that only tells a number. API keys that the user made end. A user who is
+    /// still admitted begins anew, and one whom an operator named as an owner is an owner still: take away its access first.
+    ///
+    /// It takes a handle that was neither narrowed nor detached and through which no operator acts for the user.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -59,7 +61,7 @@ impl TenantHandle {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope; otherwise as for [`Operator::rekey`](crate::Operator::rekey). A user who has written
+    /// `NotFound` without the scope or such a handle; otherwise as for [`Operator::rekey`](crate::Operator::rekey). A user who has written
     /// nothing is no error: the figures are zero. So they are when this is called again because only the former files
     /// could not be destroyed.
     pub fn erase_user(

@@ -1,7 +1,7 @@
 //! The tenant's policy, and what a handle may tell of itself.
 
 use super::tenant::TenantHandle;
-use crate::access::gate::{Admin, Gate};
+use crate::access::gate::{Admin, Gate, Grant};
 use crate::access::permission::Action;
 use crate::access::policy::Policy;
 use crate::access::refusal::Decision;
@@ -63,7 +63,8 @@ impl TenantHandle {
     ///
     /// The policy must be made from the one there is ([`TenantHandle::policy`]), so that two admins do not undo each
     /// other's change unseen. Somebody certain must be left who may change it again: whoever changes it, or a named user of
-    /// the same issuer.
+    /// the same issuer. A policy outlives the handle that sets it, so it takes a whole one: not one that was narrowed or
+    /// detached, not an operator's who acts for the user, and no API key's.
     ///
     /// ```
     /// # use watertight::*;
@@ -77,18 +78,21 @@ impl TenantHandle {
     /// let policy = everyone_reads.assign(Principal::user(tenant.user().clone()), "owner")?;
     /// assert_eq!(tenant.set_policy(&policy)?, 1);
     /// assert_eq!(tenant.set_policy(&policy).unwrap_err().kind(), ErrorKind::Conflict);
+    ///
+    /// let narrowed = tenant.attenuate(&Attenuation::new())?;
+    /// assert_eq!(narrowed.set_policy(&tenant.policy()?).unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the permission; `Conflict` when the policy was changed meanwhile; `InvalidInput` when nobody
+    /// `NotFound` without the permission or a whole handle; `Conflict` when the policy was changed meanwhile; `InvalidInput` when nobody
     /// certain would be left to change it, or the role `owner` is given or taken by somebody who does not have it;
     /// `OutcomeUnknown` as for [`Memories::put`](crate::Memories::put): until it is known which policy there is, nothing is
     /// allowed.
     pub fn set_policy(&self, policy: &Policy) -> Result<u64> {
         let live = self.0.gate().policy();
         let next = policy.version().saturating_add(1);
-        let changed = self.0.run::<Admin, _>(|tenant, proof| {
+        let changed = self.0.run::<Grant, _>(|tenant, proof| {
             let changed = tenant.set_policy(proof, policy);
             // Before the file can be closed: whoever opens it then must find this known.
             match &changed {

@@ -10,7 +10,7 @@ use super::credentials::Credentials;
 use super::memories::Memories;
 use super::transaction::Transaction;
 use crate::access::admission::{Admission, bearer, trusts};
-use crate::access::gate::{Admin, Enter, Gate, Read, Transact};
+use crate::access::gate::{Admin, Enter, Gate, Read, Revoke, Transact};
 use crate::catalog::revocations::Revocation;
 use crate::catalog::tenants::{Catalog, TenantRecord, TenantStatus};
 use crate::engine::core::Engine;
@@ -118,20 +118,18 @@ impl Engine {
 
     fn open_tenant(&self, identity: &VerifiedIdentity) -> Result<TenantHandle> {
         let engine = &self.0;
-        let (record, slot) = {
+        let slot = {
             let _stable = engine.lifecycle.read();
             let record = engine.catalog.tenant(identity.tenant())?.ok_or_else(Error::not_found)?;
             check_admission(&engine.catalog, &record, identity)?;
-            let slot = engine.pool.slot(identity.tenant(), record.incarnation, record.epoch);
-            (record, slot)
+            engine.pool.slot(identity.tenant(), record.incarnation, record.epoch)
         };
         // After the slot is there, so that a revocation either tells its state or comes before the question.
-        let admission = Admission::new(identity.clone(), record.incarnation, engine.catalog.clone(), &slot.state)?;
+        let admission = Admission::new(identity.clone(), slot.incarnation, engine.catalog.clone(), &slot.state)?;
         // A file that cannot be opened is told here, not at the first operation.
         drop(engine.lease(&slot, engine.clock.now())?);
-        let is_owner = record.owners.contains(identity.user());
         let (state, policy) = (slot.state.clone(), slot.policy.clone());
-        let gate = Gate::new(identity.clone(), is_owner, state, Arc::new(admission), policy, engine.clock.clone());
+        let gate = Gate::new(identity.clone(), state, Arc::new(admission), policy, engine.clock.clone());
         let access = Access::new(gate, slot, engine.clone());
         access.know_policy()?;
         if identity.operator().is_some() {
@@ -459,6 +457,9 @@ impl TenantHandle {
     /// Ends identities at this tenant before their time. When this returns, no operation of their handles succeeds that
     /// began afterwards, and none does after a restart. Needs the scope `admin`.
     ///
+    /// It outlives the handle, so it takes one that was neither narrowed nor detached and through which no operator acts for
+    /// the user: operators have a call of their own.
+    ///
     /// See [`Revocation`] for what can be revoked. Its entry in the trail comes first, so it waits for its turn as a writer of
     /// the tenant; an operator's does not.
     ///
@@ -476,10 +477,10 @@ impl TenantHandle {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` without the scope; `Limit` when 10,000 tokens and users are revoked already: revoking everyone's stands
+    /// `NotFound` without the scope or such a handle; `Limit` when 10,000 tokens and users are revoked already: revoking everyone's stands
     /// for all of them.
     pub fn revoke(&self, what: &Revocation) -> Result<()> {
-        self.0.run::<Admin, _>(|tenant, proof| {
+        self.0.run::<Revoke, _>(|tenant, proof| {
             tenant.announce(proof, AuditAction::Revoke, Some(what.to_string()))?;
             self.0.engine().revoke(None, self.id(), Some(self.0.slot().incarnation), what)
         })

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -15,9 +14,10 @@ use zeroize::Zeroizing;
 use super::scope::Scopes;
 use crate::catalog::api_keys::StoredApiKey;
 use crate::clock::Timestamp;
+use crate::crypto::mac::mac;
 use crate::crypto::secret::{Secret, fill_random};
 use crate::error::{Error, Reason, Result};
-use crate::id::{ApiKeyId, Issuer, UserId, hex, length_prefixed};
+use crate::id::{ApiKeyId, Issuer, UserId, hex, hex_into, length_prefixed};
 use crate::limits::{API_KEY_LABEL_BYTES_MAX, API_KEY_LIFETIME_SECONDS_DEFAULT, API_KEY_LIFETIME_SECONDS_MAX};
 use crate::line::check_name;
 
@@ -54,7 +54,8 @@ impl ApiKey {
         if hex::<4>(checksum)? != checksum_of(signed) {
             return None;
         }
-        Some(Self { id: id.parse().ok()?, secret: Secret::new(hex(secret)?) })
+        let secret = Secret::try_fill(|bytes| hex_into(secret, bytes).ok_or(())).ok()?;
+        Some(Self { id: id.parse().ok()?, secret })
     }
 
     /// What its bearer is shown, once.
@@ -75,10 +76,7 @@ impl ApiKey {
 
     /// What the catalog keeps of the secret.
     pub(crate) fn hash(&self, key: &Secret<64>) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new(key.expose().into());
-        mac.update(&length_prefixed(&[self.id.as_bytes()]));
-        mac.update(self.secret.expose());
-        mac.finalize().into_bytes().into()
+        mac(key, &[&length_prefixed(&[self.id.as_bytes()]), self.secret.expose()])
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::change::Change;
 use super::open::Tenant;
 use super::place::Area;
-use crate::access::gate::{Admin, Proof};
+use crate::access::gate::{Admin, Operation, Proof};
 use crate::access::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -206,7 +206,12 @@ impl Change<'_> {
 
 impl Tenant {
     /// Records what the proof's user is about to change in the engine's catalog.
-    pub(crate) fn announce(&self, proof: &Proof<'_, Admin>, action: AuditAction, key: Option<String>) -> Result<()> {
+    pub(crate) fn announce<O: Operation>(
+        &self,
+        proof: &Proof<'_, O>,
+        action: AuditAction,
+        key: Option<String>,
+    ) -> Result<()> {
         self.change(proof, |change| {
             change.begin_step()?;
             change.record(AuditEntry {

@@ -2,12 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::place::Area;
 use crate::crypto::format::{CURSOR_MASK, CURSOR_TAG};
+use crate::crypto::mac::mac;
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Result};
 use crate::id::{UserId, length_prefixed};
@@ -116,7 +115,5 @@ fn masked<const N: usize>(numbers: [u64; N], key: &Secret<64>, tag: &[u8; TAG_BY
 
 /// HMAC-SHA256 over length-prefixed fields.
 fn code(key: &Secret<64>, fields: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new(key.expose().into());
-    mac.update(&length_prefixed(fields));
-    mac.finalize().into_bytes().into()
+    mac(key, &[&length_prefixed(fields)])
 }

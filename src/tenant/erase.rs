@@ -12,7 +12,7 @@ use super::place::{Place, number_of};
 use super::tables::{OfUser, TableRule};
 use super::usage::Facts;
 use super::user::{self, UserNumber};
-use crate::access::gate::{Admin, Proof};
+use crate::access::gate::{Proof, Revoke};
 use crate::error::{Error, Reason, Result};
 use crate::id::{RowId, UserId};
 use crate::limits::SWEEP_ROWS_MAX;
@@ -57,7 +57,7 @@ pub struct ErasedUser {
 /// The order to erase a user, by an admin of the tenant.
 #[derive(Debug)]
 pub(crate) struct Erase<'a> {
-    pub(crate) proof: &'a Proof<'a, Admin>,
+    pub(crate) proof: &'a Proof<'a, Revoke>,
     pub(crate) user: &'a UserId,
     pub(crate) authored: Authored,
 }

@@ -6,7 +6,7 @@ use super::audit::{AuditAction, AuditEntry, AuditOutcome, tenant_entry};
 use super::change::Change;
 use super::open::Tenant;
 use crate::access::door::Part;
-use crate::access::gate::{Admin, Enter, Proof};
+use crate::access::gate::{Admin, Enter, Grant, Proof, Revoke};
 use crate::access::policy::{Policy, Principal};
 use crate::access::refusal::{Refusals, Refused};
 use crate::clock::Timestamp;
@@ -38,7 +38,7 @@ impl Tenant {
     ///
     /// # Errors
     /// As for [`Policy::successor`].
-    pub(crate) fn set_policy(&self, proof: &Proof<'_, Admin>, policy: &Policy) -> Result<Policy> {
+    pub(crate) fn set_policy(&self, proof: &Proof<'_, Grant>, policy: &Policy) -> Result<Policy> {
         self.change(proof, |change| {
             let now = change.policy()?;
             change.replace_policy(proof, now.as_ref(), policy)
@@ -106,7 +106,7 @@ impl Change<'_> {
     ///
     /// # Errors
     /// As for [`Policy::successor`].
-    pub(super) fn unassign(&mut self, proof: &Proof<'_, Admin>, user: &UserId) -> Result<()> {
+    pub(super) fn unassign(&mut self, proof: &Proof<'_, Revoke>, user: &UserId) -> Result<()> {
         let Some(now) = self.policy()? else { return Ok(()) };
         let next = now.clone().without_principal(&Principal::user(user.clone()));
         if next != now {
@@ -115,7 +115,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn replace_policy(&mut self, proof: &Proof<'_, Admin>, now: Option<&Policy>, next: &Policy) -> Result<Policy> {
+    fn replace_policy<O>(&mut self, proof: &Proof<'_, O>, now: Option<&Policy>, next: &Policy) -> Result<Policy> {
         let successor = Policy::successor(now, next, proof.member())?;
         let record = codec::encode(&successor)?;
         self.begin_step()?;
