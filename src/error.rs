@@ -132,7 +132,8 @@ pub enum Reason {
     Cancelled,
     /// The transaction was given up by its own code; nothing of it was done.
     Aborted,
-    /// The feed does not reach back to this position any more: begin again.
+    /// The feed does not reach back to this position any more, or the tenant's file was put back to a copy from before
+    /// the position was given out: begin again.
     FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.
     TenantState,
@@ -363,7 +364,7 @@ impl fmt::Display for Error {
             Reason::CloseFailed => f.write_str("closing a file failed; what was acknowledged is durable"),
             Reason::Aborted => f.write_str("the transaction was given up"),
             Reason::Cancelled => f.write_str("given up by its caller; nothing was changed"),
-            Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
+            Reason::FeedGone => f.write_str("the feed does not go on from this position: begin again"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),
             Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),

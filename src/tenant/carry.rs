@@ -67,6 +67,8 @@ impl Tenant {
             |writer, file| {
                 let mut change = Change::open(writer)?;
                 change.at = turn()?;
+                // An older policy must not go over.
+                change.policy()?;
                 while change.sweep(SWEEP_ROWS_MAX)?.more {
                     watch(RekeyProgress { rows: 0, of: 0 })?;
                 }

@@ -23,6 +23,7 @@ use crate::id::{EngineId, Epoch, Incarnation};
 use crate::index::settings::IndexSettings;
 use crate::limits::TENANT_BYTES_MIN;
 use crate::meter::{Histogram, Meters};
+use crate::store::chain;
 use crate::store::codec::{self, Record};
 use crate::store::database::{Closing, Database, FileSpec, Writer};
 use crate::store::schema::META;
@@ -104,7 +105,8 @@ impl Tenant {
             if codec::decode::<Owner>(row.value())? != *owner {
                 return Err(Reason::ForeignFile("another tenant's data file").into());
             }
-            Ok(())
+            // The facts hold every number that is given once. One look tells whether they are as new as the trail.
+            chain::check_newest(&snapshot.audit, snapshot.facts.audit)
         })?;
         Ok(Self {
             database,
