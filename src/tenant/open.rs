@@ -169,10 +169,37 @@ impl Tenant {
         self.database.is_writing()
     }
 
-    /// Waits for running operations, then closes the file. Later operations answer that it is closed.
-    pub(crate) fn close(&self) -> Closing {
+    /// How far the file was when it was opened.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub(crate) fn reached(&self) -> Result<Reached> {
+        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence))?;
+        Ok(Reached { header_counter: self.database.opened_at_counter(), step })
+    }
+
+    /// Waits for running operations, then closes the file. Later operations answer that it is closed. Gives as well how
+    /// far the file was, where that is certain.
+    pub(crate) fn close(&self) -> (Closing, Option<Reached>) {
         self.spaces.lock().clear();
-        self.database.close()
+        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence)).ok();
+        let closing = self.database.close();
+        let reached = closing.header_counter.zip(step).map(|(header_counter, step)| Reached { header_counter, step });
+        (closing, reached)
+    }
+}
+
+/// How far a file has come. Neither number ever falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    header_counter: u64,
+    step: u64,
+}
+
+impl Reached {
+    /// Whether a file that was here before has gone back.
+    pub(crate) fn is_behind(self, before: Self) -> bool {
+        self.header_counter < before.header_counter || self.step < before.step
     }
 }
 
