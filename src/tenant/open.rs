@@ -62,6 +62,8 @@ pub(crate) struct Tenant {
     pub(super) keys: RwLock<Arc<FileKeys>>,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
+    /// The kept outcomes were seen to be all there.
+    pub(super) outcomes_walked: Arc<AtomicBool>,
     pub(super) meters: Meters,
     pub(super) room: Arc<dyn Room>,
     pub(super) index_settings: IndexSettings,
@@ -113,6 +115,7 @@ impl Tenant {
             keys: RwLock::new(Arc::new(keys)),
             users: UserNames::default(),
             commits: commits(),
+            outcomes_walked: Arc::default(),
             meters,
             room,
             index_settings,
