@@ -335,7 +335,9 @@ fn fill(base: &Path, scene: &Scene) -> (String, Vec<Vec<u8>>) {
         step(70 + round, &|world| {
             world.provision(&format!("other{round}")).unwrap();
             let notes = world.handle("acme", "root").unwrap().memories("notes").unwrap();
-            (0..6).for_each(|n| drop(notes.put(Memory::new(format!("n{round} {n}"))).unwrap()));
+            for n in 0..6 {
+                notes.put(Memory::new(format!("n{round} {n}"))).unwrap();
+            }
         });
     }
     step(80, &|world| {
@@ -486,7 +488,9 @@ fn an_older_copy_that_is_put_in_the_place_of_a_closed_file_under_a_running_engin
     let builder = Engine::builder(&data).root_key(root_key()).open_tenants_max(1);
     let (engine, authority) = builder.danger().disk(without_syncs(Arc::new(|_, _| {}))).open().unwrap();
     let world = World { engine, authority };
-    ["acme", "zoo"].map(|tenant| world.provision(tenant).unwrap());
+    for tenant in ["acme", "zoo"] {
+        world.provision(tenant).unwrap();
+    }
     let incarnation = world.operator().inspect(&id("acme")).unwrap().incarnation.to_string();
     let path = data.join("tenants").join(&incarnation[..2]).join(&incarnation).join("data.1.redb");
     let evict = || drop(world.handle("zoo", "bob").unwrap());

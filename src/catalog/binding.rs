@@ -180,3 +180,96 @@ fn tenant_key(tenant: &str) -> String {
 fn revocations_key(incarnation: Incarnation) -> String {
     format!("revocations {incarnation}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::catalog::revocations::{Bearer, Revocation};
+    use crate::catalog::tenants::{Act, Catalog, TenantStatus};
+    use crate::clock::Timestamp;
+    use crate::id::{Epoch, Issuer, UserId};
+    use crate::limits::CATALOG_CACHE_BYTES;
+    use crate::store::database::FileSpec;
+    use crate::store::memory::MemoryDisk;
+
+    fn seconds(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    #[test]
+    fn a_catalog_of_an_earlier_release_is_bound_when_it_is_opened() {
+        let spec = FileSpec {
+            disk: Arc::new(MemoryDisk::new()),
+            path: PathBuf::from("catalog.redb"),
+            sealing: None,
+            cache_bytes: CATALOG_CACHE_BYTES,
+            always_quick_repair: true,
+        };
+        let (acme, act) = (TenantId::new("acme").unwrap(), Act { operator: Some("ops"), at: seconds(10) });
+        let alice = UserId::new(Issuer::authority(), "alice").unwrap();
+        let record = TenantRecord {
+            incarnation: Incarnation::random().unwrap(),
+            epoch: Epoch::FIRST,
+            status: TenantStatus::Provisioning,
+            plan: None,
+            issuers: Vec::new(),
+            owners: Vec::new(),
+            created_at: seconds(1),
+        };
+        let incarnation = record.incarnation;
+        let catalog = Catalog::create(spec.clone()).unwrap();
+        catalog.begin_provision(act, &acme, &record).unwrap();
+        catalog.finish_provision(&acme, incarnation).unwrap();
+        catalog.revoke(act, &acme, incarnation, &Revocation::subject(&alice)).unwrap();
+        let unbind = |catalog: &Catalog, keys: &[String]| {
+            let removed = catalog.database.write(|mut writer| {
+                let mut meta = writer.open_table(META)?;
+                keys.iter().try_for_each(|key| Ok(drop(meta.remove(key.as_str())?)))
+            });
+            removed.unwrap();
+            catalog.close().unwrap();
+        };
+        let (tenant, revocations) = (tenant_key("acme"), revocations_key(incarnation));
+        unbind(&catalog, &[ALL_BOUND.to_owned(), tenant.clone(), revocations.clone()]);
+
+        let catalog = Catalog::open(spec.clone()).unwrap();
+        assert_eq!(catalog.tenant(&acme).unwrap().unwrap().status, TenantStatus::Active);
+        let bearer = Bearer { incarnation, user: &alice, issued_at: seconds(5), token_id: None };
+        assert!(catalog.is_revoked(bearer).unwrap());
+        catalog.set_suspended(act, &acme, true).unwrap();
+        unbind(&catalog, &[tenant, revocations]);
+
+        // That was once: what is not bound any more is damaged.
+        let catalog = Catalog::open(spec).unwrap();
+        assert!(catalog.tenant(&acme).is_err() && catalog.tenants(None, 10).is_err());
+        assert!(catalog.is_revoked(bearer).is_err());
+        assert!(catalog.set_suspended(act, &acme, false).is_err());
+        let again = TenantRecord { incarnation: Incarnation::random().unwrap(), ..record };
+        assert!(catalog.begin_provision(act, &acme, &again).is_err());
+        // Another tenant is not concerned.
+        let zoo = TenantId::new("zoo").unwrap();
+        assert!(catalog.begin_provision(act, &zoo, &again).is_ok() && catalog.tenant(&zoo).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_set_of_rows_is_the_same_whatever_the_way_to_it() {
+        let (mut one, mut two) = (RowSet::default(), RowSet::default());
+        for key in [b"a", b"b", b"c"] {
+            one.add(key, b"value");
+        }
+        one.remove(b"b", b"value");
+        two.add(b"c", b"value");
+        assert_ne!(one, two);
+        two.add(b"a", b"value");
+        assert_eq!(one, two);
+        two.remove(b"a", b"value");
+        two.add(b"a", b"older");
+        assert_ne!(one, two);
+        one.remove(b"a", b"value");
+        one.remove(b"c", b"value");
+        assert_eq!(one, RowSet::default());
+    }
+}
