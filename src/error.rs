@@ -137,7 +137,8 @@ pub enum Reason {
     /// Transactions of several tenants wait for each other, and would for ever. The wait that closed the ring was refused, so
     /// that the others go on: give the transaction around it up and run it again.
     Deadlock,
-    /// The feed does not reach back to this position any more: begin again.
+    /// The feed does not reach back to this position any more, or the tenant's file was put back to a copy from before
+    /// the position was given out: begin again.
     FeedGone,
     /// The tenant is not in a state that allows this step of its lifecycle.
     TenantState,
@@ -400,7 +401,7 @@ impl fmt::Display for Error {
             Reason::Aborted => f.write_str("the transaction was given up"),
             Reason::Deadlock => f.write_str("transactions of several tenants wait for each other: run this one again"),
             Reason::Cancelled => f.write_str("given up by its caller; nothing was changed"),
-            Reason::FeedGone => f.write_str("the feed does not reach back to this position any more"),
+            Reason::FeedGone => f.write_str("the feed does not go on from this position: begin again"),
             Reason::TenantState => f.write_str("the tenant is not in a state that allows this"),
             Reason::TenantSuspended => f.write_str("the tenant is suspended"),
             Reason::Quarantined => f.write_str("the tenant's file is quarantined in this process"),

@@ -265,6 +265,10 @@ impl Incarnation {
         (parsed.to_string() == text).then_some(parsed)
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -606,3 +606,107 @@ fn nobody_learns_of_anothers_private_changes() {
         }
     }
 }
+
+/// A tenant is put back to a copy of its file. `copied_while_open`: the copy is that of a running engine.
+fn put_back(copied_while_open: bool) {
+    let (disk, clock) = (SimDisk::new(5), TestClock::at(Timestamp::from_seconds(2_000)));
+    let tick = || clock.advance(Duration::from_secs(1));
+    let fill = |notes: &Memories, keys: Range<u32>| {
+        for key in keys {
+            tick();
+            notes.put(Memory::new(format!("k{key}"))).unwrap();
+        }
+    };
+    let begin = |world: &World| alice(world).memories("notes").unwrap();
+    let list = |notes: &Memories, after: Option<&Cursor>| {
+        let list = List::new().oldest_first().limit(2);
+        notes.list(&after.map_or(list.clone(), |cursor| list.after(cursor.clone())))
+    };
+
+    let world = open(&disk, &clock);
+    world.provision("acme").unwrap();
+    let path = support::filled::files_of(&world, "acme").0;
+    let notes = begin(&world);
+    fill(&notes, 0..5);
+    let mut early = Consumer::default();
+    early.follow(&notes, 100).unwrap();
+    let early_cursor = list(&notes, None).unwrap().next.unwrap();
+    let (world, notes) = if copied_while_open {
+        (world, notes)
+    } else {
+        world.engine.close().unwrap();
+        let world = open(&disk, &clock);
+        let notes = begin(&world);
+        (world, notes)
+    };
+    let copy = disk.bytes(&path).unwrap();
+    fill(&notes, 5..30);
+    let mut late = early.clone();
+    late.follow(&notes, 100).unwrap();
+    let late_cursor = list(&notes, None).unwrap().next.unwrap();
+    let all_of_it = late.by_key.len();
+    assert_eq!(all_of_it, 30);
+    world.engine.close().unwrap();
+    drop((notes, world));
+
+    disk.set_bytes(&path, copy);
+    let world = open(&disk, &clock);
+    let notes = begin(&world);
+    // At once, when it is behind the position; when it has passed it; and after it was opened anew.
+    for keys in [100..100, 100..110, 110..160, 160..160] {
+        let reopened = open_again(&world, &disk, &clock, keys.is_empty() && keys.start > 100);
+        let notes = reopened.as_ref().map_or(notes.clone(), begin);
+        fill(&notes, keys.clone());
+        assert_eq!(late.clone().follow(&notes, 100), Err(Reason::FeedGone), "{keys:?}");
+        let refused = list(&notes, Some(&late_cursor)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{keys:?}");
+        // Whoever asked before the copy was made goes on, and misses nothing.
+        let mut on = early.clone();
+        on.follow(&notes, 100).unwrap();
+        assert_eq!(on.by_key.len() as u64, notes.count(&Selection::all()).unwrap(), "{keys:?}");
+        assert!(list(&notes, Some(&early_cursor)).is_ok(), "{keys:?}");
+    }
+}
+
+/// The same engine closed and opened, if that is wanted.
+fn open_again(world: &World, disk: &SimDisk, clock: &Arc<TestClock>, wanted: bool) -> Option<World> {
+    wanted.then(|| {
+        world.engine.close().unwrap();
+        open(disk, clock)
+    })
+}
+
+#[test]
+fn a_position_of_another_future_of_a_file_that_was_put_back_begins_again() {
+    put_back(false);
+}
+
+#[test]
+fn a_position_of_another_future_of_a_file_that_was_copied_while_it_was_open_begins_again() {
+    put_back(true);
+}
+
+#[test]
+fn a_position_is_good_whatever_is_done_that_is_no_step() {
+    let (disk, clock) = (SimDisk::new(6), TestClock::at(Timestamp::from_seconds(2_000)));
+    let world = open(&disk, &clock);
+    world.provision("acme").unwrap();
+    let notes = alice(&world).memories("notes").unwrap();
+    notes.put_many((0..4).map(|n| Memory::new(format!("k{n}")).vector(vec![1.0, n as f32])).collect()).unwrap();
+    let gone = alice(&world).memories("gone").unwrap();
+    gone.put(Memory::new("k").expires_after(Duration::from_secs(5))).unwrap();
+    gone.delete_namespace().unwrap();
+    let mut consumer = Consumer::default();
+    consumer.follow(&notes, 100).unwrap();
+    // What expires in a deleted namespace, and the vectors of another model, are cleared away and made meanwhile.
+    clock.advance(Duration::from_secs(10));
+    alice(&world).sweep().unwrap();
+    consumer.follow(&notes, 100).unwrap();
+    world.engine.close().unwrap();
+    let world = open(&disk, &clock);
+    let notes = alice(&world).memories("notes").unwrap();
+    notes.put(Memory::new("k9")).unwrap();
+    consumer.follow(&notes, 100).unwrap();
+    assert_eq!(consumer.by_key.len(), 5);
+    alice(&world).audit().verify().unwrap();
+}

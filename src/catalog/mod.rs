@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+mod binding;
 mod engine_key;
 pub(crate) mod revocations;
 pub(crate) mod tenants;

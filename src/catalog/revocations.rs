@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api_keys;
 use super::audit::OperatorAction;
+use super::binding::{self, RowSet};
 use super::tenants::{self, Act, Catalog, TenantRecord, TenantStatus};
 use crate::clock::Timestamp;
 use crate::error::{Error, Reason, Result};
@@ -22,7 +23,10 @@ use crate::limits::{
 };
 use crate::store::codec::{self, Record};
 use crate::store::database::Writer;
-use crate::store::schema::{REVOCATION_ENDS, REVOCATIONS, TENANTS};
+use crate::store::schema::{CatalogTables, REVOCATION_ENDS, REVOCATIONS};
+
+/// Incarnations of which it is remembered that their revocations were walked.
+const WALKED_KEPT: usize = 4_096;
 
 /// What shall be good no longer at a tenant.
 ///
@@ -172,8 +176,32 @@ impl Catalog {
     /// Whether an identity was revoked at its tenant. An API key is, when it is not there any more.
     pub(crate) fn is_revoked(&self, bearer: Bearer<'_>) -> Result<bool> {
         self.database.read(|tables| {
+            self.check_whole(tables, bearer.incarnation)?;
             Ok(is_revoked(&tables.revocations, bearer)? || api_keys::is_gone(&tables.tenant_api_keys, bearer)?)
         })
+    }
+
+    /// Walks the revocations of an incarnation, once for each change of them. A row that is missing, or older than it was,
+    /// would let in whom it refuses.
+    fn check_whole(&self, tables: &CatalogTables, incarnation: Incarnation) -> Result<()> {
+        let expected = binding::revocations(&tables.meta, incarnation)?;
+        if self.walked.lock().get(&incarnation) == Some(&expected) {
+            return Ok(());
+        }
+        let (mut found, keys) = (RowSet::default(), of(incarnation));
+        for row in tables.revocations.range::<&[u8]>(keys.start().as_slice()..=keys.end().as_slice())? {
+            let (key, value) = row?;
+            found.add(key.value(), value.value());
+        }
+        if found != expected {
+            return Err(binding::damaged_revocations());
+        }
+        let mut walked = self.walked.lock();
+        if walked.len() >= WALKED_KEPT {
+            walked.clear();
+        }
+        walked.insert(incarnation, found);
+        Ok(())
     }
 
     /// Makes a revocation durable. The handles are told by the caller, afterwards.
@@ -211,7 +239,16 @@ impl Catalog {
             if let Some(end) = before.and_then(|before| before.until) {
                 writer.open_table(REVOCATION_ENDS)?.remove(end_key(end, &key).as_slice())?;
             }
-            writer.open_table(REVOCATIONS)?.insert(key.as_slice(), codec::encode(&row)?.as_slice())?;
+            let value = codec::encode(&row)?;
+            let replaced = {
+                let mut revocations = writer.open_table(REVOCATIONS)?;
+                let replaced = revocations.insert(key.as_slice(), value.as_slice())?;
+                replaced.map(|row| row.value().to_vec())
+            };
+            binding::change_revocations(&mut writer, incarnation, |set| {
+                replaced.iter().for_each(|replaced| set.remove(&key, replaced));
+                set.add(&key, &value);
+            })?;
             if let Some(end) = row.until {
                 writer.open_table(REVOCATION_ENDS)?.insert(end_key(end, &key).as_slice(), [].as_slice())?;
             }
@@ -225,11 +262,7 @@ impl Catalog {
 
 /// The row of a tenant that is not being made or destroyed.
 pub(super) fn in_service(writer: &mut Writer<'_>, tenant: &TenantId, incarnation: Incarnation) -> Result<TenantRecord> {
-    let tenants = writer.open_table(TENANTS)?;
-    let record: TenantRecord = match tenants.get(tenant.as_str())? {
-        Some(row) => codec::decode(row.value())?,
-        None => return Err(Error::not_found()),
-    };
+    let record = binding::current(writer, tenant)?.ok_or_else(Error::not_found)?;
     let serves = matches!(record.status, TenantStatus::Active | TenantStatus::Suspended);
     if record.incarnation == incarnation && serves { Ok(record) } else { Err(Error::not_found()) }
 }
@@ -278,8 +311,18 @@ fn sweep(writer: &mut Writer<'_>, now: Timestamp) -> Result<()> {
     }
     for end in due {
         writer.open_table(REVOCATION_ENDS)?.remove(end.as_slice())?;
-        let (_, key) = end.split_first_chunk::<8>().ok_or(Reason::DamagedRecord("end of a revocation"))?;
+        let damaged = || Reason::DamagedRecord("end of a revocation");
+        let (_, key) = end.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let incarnation = *key.first_chunk::<16>().ok_or_else(damaged)?;
+        // The row itself says when it ends: it may have been renewed since this end was written.
+        let row = writer.open_table(REVOCATIONS)?.get(key)?.map(|row| row.value().to_vec());
+        let Some(row) = row else { continue };
+        if codec::decode::<StoredRevocation>(&row)?.until.is_none_or(|until| end_key(until, key) != end) {
+            continue;
+        }
         writer.open_table(REVOCATIONS)?.remove(key)?;
+        let incarnation = Incarnation::from_bytes(incarnation);
+        binding::change_revocations(writer, incarnation, |set| set.remove(key, &row))?;
     }
     Ok(())
 }
@@ -301,11 +344,11 @@ pub(super) fn forget(writer: &mut Writer<'_>, incarnation: Incarnation) -> Resul
             writer.open_table(REVOCATION_ENDS)?.remove(end_key(end, &key).as_slice())?;
         }
     }
-    Ok(())
+    binding::change_revocations(writer, incarnation, |set| *set = RowSet::default())
 }
 
 /// All keys of an incarnation: no kind is 255.
-fn of(incarnation: Incarnation) -> RangeInclusive<Vec<u8>> {
+pub(super) fn of(incarnation: Incarnation) -> RangeInclusive<Vec<u8>> {
     let id = incarnation.as_bytes().as_slice();
     id.to_vec()..=[id, &[u8::MAX]].concat()
 }
@@ -378,6 +421,7 @@ mod tests {
             for number in short..REVOCATIONS_MAX {
                 let key = Name::token(&Issuer::authority(), &format!("t{number}")).key(incarnation);
                 writer.open_table(REVOCATIONS)?.insert(key.as_slice(), row.as_slice())?;
+                binding::change_revocations(&mut writer, incarnation, |set| set.add(&key, &row))?;
                 writer.open_table(REVOCATION_ENDS)?.insert(end_key(until, &key).as_slice(), [].as_slice())?;
             }
             Ok(())

@@ -1,20 +1,23 @@
 //! Tenant records and the catalog file that holds them.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ops::Bound;
 
+use parking_lot::Mutex;
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::audit::{OperatorAction, OperatorAuditEntry};
+use super::binding::{self, RowSet};
 use super::{api_keys, revocations};
 use crate::clock::{FloorStore, Timestamp};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::{Epoch, Incarnation, Issuer, TenantId, UserId};
 use crate::store::chain::{self, ChainHead};
 use crate::store::codec::{self, Record};
 use crate::store::database::{Database, FileSpec, Writer, new_turn};
-use crate::store::schema::{CatalogTables, META, OPERATOR_AUDIT, TENANTS, TOMBSTONES, UNFINISHED};
+use crate::store::schema::{CatalogTables, META, OPERATOR_AUDIT, TOMBSTONES, UNFINISHED};
 
 /// Where a tenant is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,17 +147,32 @@ pub(crate) struct Act<'a> {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     pub(super) database: Database<CatalogTables>,
+    /// What the revocations of an incarnation added up to when they were last walked.
+    pub(super) walked: Mutex<HashMap<Incarnation, RowSet>>,
 }
 
 impl Catalog {
     pub(crate) fn create(spec: FileSpec) -> Result<Self> {
         let first = Facts { clock_floor: Timestamp::from_micros(0), audit: ChainHead::default() };
-        Database::<CatalogTables>::create(&spec, |mut writer| put_facts(&mut writer, &first))?;
+        Database::<CatalogTables>::create(&spec, |mut writer| {
+            binding::mark_bound(&mut writer)?;
+            put_facts(&mut writer, &first)
+        })?;
         Self::open(spec)
     }
 
+    /// # Errors
+    /// `Damaged` when its facts are older than the operators' trail, or younger.
     pub(crate) fn open(spec: FileSpec) -> Result<Self> {
-        Ok(Self { database: Database::open(spec, &Cell::new(false), new_turn())? })
+        let database: Database<CatalogTables> = Database::open(spec, &Cell::new(false), new_turn())?;
+        let is_bound = database.read(|tables| {
+            chain::check_newest(&tables.operator_audit, facts(&tables.meta)?.audit)?;
+            binding::is_bound(&tables.meta)
+        })?;
+        if !is_bound {
+            database.write(|mut writer| binding::bind_all(&mut writer))?;
+        }
+        Ok(Self { database, walked: Mutex::default() })
     }
 
     pub(crate) fn clock_floor(&self) -> Result<Timestamp> {
@@ -162,8 +180,7 @@ impl Catalog {
     }
 
     pub(crate) fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRecord>> {
-        self.database
-            .read(|tables| tables.tenants.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose())
+        self.database.read(|tables| record_in(tables, tenant.as_str()))
     }
 
     /// Up to `limit` tenants in byte order of their names, after the given one.
@@ -173,23 +190,27 @@ impl Catalog {
             let rows = tables.tenants.range::<&str>((from, Bound::Unbounded))?;
             rows.take(limit)
                 .map(|row| {
-                    let (name, record) = row?;
-                    Ok((stored_name(name.value())?, codec::decode(record.value())?))
+                    let (name, row) = row?;
+                    let record = binding::checked(&tables.meta, name.value(), Some(row.value()))?;
+                    Ok((stored_name(name.value())?, record.ok_or(Reason::DamagedRecord(TenantRecord::NAME))?))
                 })
                 .collect()
         })
     }
 
-    /// Tenants that a crash left half made, half re-keyed or half purged.
+    /// Tenants that a crash left half made, half re-keyed or half purged. One whose row is not to be believed keeps none of
+    /// the others waiting, and nothing of it is made or destroyed.
     pub(crate) fn unfinished(&self) -> Result<Vec<(TenantId, TenantRecord, Unfinished)>> {
         self.database.read(|tables| {
             let mut found = Vec::new();
             for row in tables.unfinished.range::<&str>(..)? {
                 let (name, step) = row?;
                 let (name, step) = (stored_name(name.value())?, codec::decode(step.value())?);
-                let record = tables.tenants.get(name.as_str())?.ok_or(Reason::DamagedRecord(Unfinished::NAME))?;
-                let record = codec::decode(record.value())?;
-                found.push((name, record, step));
+                match record_in(tables, name.as_str()) {
+                    Ok(Some(record)) => found.push((name, record, step)),
+                    Err(error) if error.kind() != ErrorKind::Damaged => return Err(error),
+                    _ => tracing::error!(tenant = %name, "what a crash interrupted cannot be told from its row"),
+                }
             }
             Ok(found)
         })
@@ -218,10 +239,10 @@ impl Catalog {
     /// `Conflict` when the name is taken.
     pub(crate) fn begin_provision(&self, act: Act<'_>, tenant: &TenantId, record: &TenantRecord) -> Result<()> {
         self.database.write(|mut writer| {
-            if writer.open_table(TENANTS)?.get(tenant.as_str())?.is_some() {
+            if binding::current(&mut writer, tenant)?.is_some() {
                 return Err(Reason::TenantExists.into());
             }
-            writer.open_table(TENANTS)?.insert(tenant.as_str(), codec::encode(record)?.as_slice())?;
+            binding::put(&mut writer, tenant, record)?;
             begin(&mut writer, tenant, &Unfinished::Provision)?;
             audit(&mut writer, act, OperatorAction::Provision, tenant, record.incarnation)
         })
@@ -431,14 +452,11 @@ impl Catalog {
         incarnation: Incarnation,
     ) -> Result<Option<Tombstone>> {
         self.database.write(|mut writer| {
-            let was = {
-                let mut tenants = writer.open_table(TENANTS)?;
-                let Some(row) = tenants.remove(tenant.as_str())? else { return Err(Error::not_found()) };
-                codec::decode::<TenantRecord>(row.value())?
-            };
+            let was = binding::current(&mut writer, tenant)?.ok_or_else(Error::not_found)?;
             if was.incarnation != incarnation {
                 return Err(Error::not_found());
             }
+            binding::remove(&mut writer, tenant)?;
             let step = step_of(&mut writer, tenant)?;
             writer.open_table(UNFINISHED)?.remove(tenant.as_str())?;
             revocations::forget(&mut writer, incarnation)?;
@@ -476,11 +494,7 @@ impl Catalog {
         reason: &str,
     ) -> Result<()> {
         self.database.write(|mut writer| {
-            let record = {
-                let tenants = writer.open_table(TENANTS)?;
-                let row = tenants.get(tenant.as_str())?.ok_or_else(Error::not_found)?;
-                codec::decode::<TenantRecord>(row.value())?
-            };
+            let record = binding::current(&mut writer, tenant)?.ok_or_else(Error::not_found)?;
             if !matches!(record.status, TenantStatus::Active | TenantStatus::Suspended) {
                 return Err(Error::not_found());
             }
@@ -534,6 +548,11 @@ fn stored_name(name: &str) -> Result<TenantId> {
     TenantId::new(name).map_err(|_| Reason::DamagedRecord("tenant name").into())
 }
 
+fn record_in(tables: &CatalogTables, tenant: &str) -> Result<Option<TenantRecord>> {
+    let row = tables.tenants.get(tenant)?;
+    binding::checked(&tables.meta, tenant, row.as_ref().map(|row| row.value()))
+}
+
 fn facts(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Facts> {
     let row = meta.get(FACTS)?.ok_or(Reason::DamagedRecord(Facts::NAME))?;
     codec::decode(row.value())
@@ -571,14 +590,9 @@ fn change(
     tenant: &TenantId,
     step: impl FnOnce(&mut TenantRecord) -> Result<()>,
 ) -> Result<TenantRecord> {
-    let mut tenants = writer.open_table(TENANTS)?;
-    let Some(mut record) =
-        tenants.get(tenant.as_str())?.map(|row| codec::decode::<TenantRecord>(row.value())).transpose()?
-    else {
-        return Err(Error::not_found());
-    };
+    let mut record = binding::current(writer, tenant)?.ok_or_else(Error::not_found)?;
     step(&mut record)?;
-    tenants.insert(tenant.as_str(), codec::encode(&record)?.as_slice())?;
+    binding::put(writer, tenant, &record)?;
     Ok(record)
 }
 

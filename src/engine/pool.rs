@@ -25,7 +25,7 @@ use crate::process::Process;
 use crate::store::database::new_turn;
 use crate::store::turn::Turn;
 use crate::tenant::merge::MergeRequest;
-use crate::tenant::open::{Room, Tenant};
+use crate::tenant::open::{Reached, Room, Tenant};
 
 /// How much may be open at a time.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,9 @@ pub(crate) struct Pool {
     pub(crate) activity: Arc<Activity>,
     opens: AtomicU64,
     evictions: AtomicU64,
+    /// How far the files were that this engine has closed, each of the epoch named. Slots come and go; this stays, so
+    /// that a file that is put back to an older copy meanwhile is not taken for the one that was closed.
+    closed_at: Mutex<HashMap<Incarnation, (Option<Epoch>, Reached)>>,
     /// Operations of slots that are not known any more.
     retired_operations: AtomicU64,
 }
@@ -106,6 +109,7 @@ impl Pool {
             activity: Arc::default(),
             opens: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
+            closed_at: Mutex::default(),
             retired_operations: AtomicU64::new(0),
         })
     }
@@ -155,6 +159,7 @@ impl Pool {
     }
 
     pub(crate) fn forget(&self, incarnation: Incarnation) {
+        self.closed_at.lock().remove(&incarnation);
         if let Some(slot) = self.slots.lock().known.remove(&incarnation) {
             self.retired_operations.fetch_add(slot.meters.own.operations.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -176,7 +181,7 @@ impl Pool {
             self.take_room(slot)?;
             let began = Instant::now();
             let sync_failed = Cell::new(slot.sync_failed.load(Ordering::Acquire));
-            let opened = open(&sync_failed);
+            let opened = open(&sync_failed).and_then(|tenant| self.check_not_put_back(slot, &tenant).map(|()| tenant));
             if opened.is_err() {
                 slot.sync_failed.store(sync_failed.get(), Ordering::Release);
                 self.give_back(slot);
@@ -252,7 +257,7 @@ impl Pool {
         // A file that failed may go too: its slot keeps what is known of it. Its room is given back before anybody can
         // open it again and take some for it.
         let closed = slot.file.close_if_idle(|tenant| {
-            let outcome = slot.closed(&tenant);
+            let outcome = self.closed(slot, &tenant);
             drop(tenant);
             self.give_back(slot);
             outcome
@@ -265,6 +270,30 @@ impl Pool {
             return true;
         }
         false
+    }
+
+    /// Closes an open tenant, and remembers what the next opening must know.
+    fn closed(&self, slot: &TenantSlot, tenant: &Tenant) -> Result<()> {
+        tenant.record_refusals(slot.policy.refusals());
+        let (outcome, reached) = tenant.close();
+        slot.sync_failed.store(outcome.sync_failed, Ordering::Release);
+        if let Some(reached) = reached {
+            self.closed_at.lock().insert(slot.incarnation, (slot.epoch(), reached));
+        }
+        if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }
+    }
+
+    /// Refuses a file that is older than the one that this engine has closed. Whoever restores a backup closes the engine
+    /// first.
+    fn check_not_put_back(&self, slot: &TenantSlot, tenant: &Tenant) -> Result<()> {
+        let before = self.closed_at.lock().get(&slot.incarnation).copied();
+        let before = before.filter(|(epoch, _)| *epoch == slot.epoch());
+        if let Some((_, before)) = before
+            && tenant.reached()?.is_behind(before)
+        {
+            return Err(Reason::DamagedFile("older than when this engine closed it").into());
+        }
+        Ok(())
     }
 
     /// Whether some of the room is about to be used up, in which case the keeper makes more before anybody waits.
@@ -321,7 +350,7 @@ impl Pool {
 
     /// Closes a slot for good, after its running operations have ended. `None` when it was not open.
     pub(crate) fn end(&self, slot: &TenantSlot) -> Option<Result<()>> {
-        let outcome = slot.file.end(|tenant| slot.closed(&tenant));
+        let outcome = slot.file.end(|tenant| self.closed(slot, &tenant));
         self.give_back(slot);
         outcome
     }
@@ -398,13 +427,6 @@ impl TenantSlot {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.file.open_lease(), Ok(Some(_)))
-    }
-
-    fn closed(&self, tenant: &Tenant) -> Result<()> {
-        tenant.record_refusals(self.policy.refusals());
-        let outcome = tenant.close();
-        self.sync_failed.store(outcome.sync_failed, Ordering::Release);
-        if outcome.failed { Err(Reason::CloseFailed.into()) } else { Ok(()) }
     }
 
     /// Whether this thread is inside a transaction of the tenant.

@@ -186,8 +186,9 @@ impl Memories {
     /// ```
     ///
     /// # Errors
-    /// `Conflict` with [`Reason::FeedGone`](crate::Reason::FeedGone) when the feed does not reach back that far: forget
-    /// what was applied and begin without a position. `InvalidInput` when the limit is out of range or the position was
+    /// `Conflict` with [`Reason::FeedGone`](crate::Reason::FeedGone) when the feed does not reach back that far, or the
+    /// tenant's file was put back to a copy from before the position was given out: forget what was applied and begin
+    /// without a position. `InvalidInput` when the limit is out of range or the position was
     /// not given out for this feed.
     pub fn changes(&self, since: Option<&FeedPosition>, limit: usize) -> Result<FeedPage> {
         self.run::<Read, _>(|tenant, proof| tenant.changes(proof, &self.area, &self.known, since, limit))

@@ -63,6 +63,8 @@ enum Sealing {
 #[derive(Debug)]
 struct Sealed {
     cipher: PageCipher,
+    /// The counter of the header that the file was opened with.
+    opened_at: u64,
     /// Logical length: what redb believes the file to be.
     len: AtomicU64,
     /// Taken before `held`.
@@ -185,6 +187,7 @@ impl PageFile {
     fn sealed(file: Box<dyn DiskFile>, cipher: PageCipher, header: Header, len: u64, armed: bool) -> Self {
         let sealed = Sealed {
             cipher,
+            opened_at: header.counter,
             len: AtomicU64::new(len),
             header: Mutex::new(header),
             held: RwLock::default(),
@@ -254,6 +257,15 @@ impl PageFile {
         match &self.0.sealing {
             Sealing::None => 0,
             Sealing::Sealed(sealed) => sealed.held_count.load(Ordering::Relaxed).saturating_mul(PAGE_BYTES),
+        }
+    }
+
+    /// The counter of the header when the file was opened, and now. It never falls. Zero for plaintext files, which have
+    /// none.
+    pub(crate) fn header_counters(&self) -> (u64, u64) {
+        match &self.0.sealing {
+            Sealing::None => (0, 0),
+            Sealing::Sealed(sealed) => (sealed.opened_at, sealed.header.lock().counter),
         }
     }
 

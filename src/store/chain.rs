@@ -52,9 +52,30 @@ pub(crate) fn append_with_detail<R: Record, D: Record>(
 
 fn append_body(table: &mut Table<'_, u64, &[u8]>, head: &mut ChainHead, body: &[u8], detail: &[u8]) -> Result<()> {
     let next = link(*head, body)?;
-    table.insert(next.entries, [&next.hash[..], body, detail].concat().as_slice())?;
+    if table.insert(next.entries, [&next.hash[..], body, detail].concat().as_slice())?.is_some() {
+        // The head is older than the chain, and so is every number that stands beside it: none may be given out again.
+        return Err(broken());
+    }
     *head = next;
     Ok(())
+}
+
+/// Compares the newest entry with the head that was kept apart from it. It reads one row, where [`verify`] reads all: a
+/// head that is older than its chain, or a chain that is older than its head, is found.
+///
+/// # Errors
+/// `Damaged` when they differ.
+pub(crate) fn check_newest(table: &impl ReadableTable<u64, &'static [u8]>, head: ChainHead) -> Result<()> {
+    let newest = match table.last()? {
+        Some((number, row)) => ChainHead { entries: number.value(), hash: *Row::parse(row.value())?.hash },
+        None => ChainHead::default(),
+    };
+    if newest == head { Ok(()) } else { Err(broken()) }
+}
+
+/// The hash of an entry, which covers all entries before it; `None` when the chain does not reach so far.
+pub(crate) fn hash_of(table: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<Option<[u8; HASH_BYTES]>> {
+    table.get(number)?.map(|row| Ok(*Row::parse(row.value())?.hash)).transpose()
 }
 
 /// The entry of a stored row.

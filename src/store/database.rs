@@ -59,6 +59,8 @@ pub(crate) struct Closing {
     pub(crate) failed: bool,
     /// A sync failed: what the system's cache shows may not be on the device.
     pub(crate) sync_failed: bool,
+    /// The counter of its header; absent where not all that was written is certain to be on the device.
+    pub(crate) header_counter: Option<u64>,
 }
 
 /// Whether a new file counts now.
@@ -285,7 +287,7 @@ impl<T: Tables> Database<T> {
     /// process's, and stays as it is.
     pub(crate) fn close(&self) -> Closing {
         if self.process.is_another() {
-            return Closing { failed: false, sync_failed: false };
+            return Closing { failed: false, sync_failed: false, header_counter: None };
         }
         // Nobody has a lease of a file that is closed, so that this waits for no code of a caller's.
         let _one_at_a_time = self.turn.take(this_thread(), false);
@@ -294,13 +296,21 @@ impl<T: Tables> Database<T> {
             State::Open(live) => {
                 let file = live.file.clone();
                 let dropped = drop_shielded(live);
-                Closing { failed: !dropped || file.has_failed(), sync_failed: file.sync_failed() }
+                let failed = !dropped || file.has_failed();
+                let header_counter = (!failed).then(|| file.header_counters().1);
+                Closing { failed, sync_failed: file.sync_failed(), header_counter }
             }
             State::Ended { sync_failed } | State::Quarantined { sync_failed, .. } => {
-                Closing { failed: false, sync_failed }
+                Closing { failed: false, sync_failed, header_counter: None }
             }
-            State::Closed => Closing { failed: false, sync_failed: false },
+            State::Closed => Closing { failed: false, sync_failed: false, header_counter: None },
         }
+    }
+
+    /// The counter of the header that the file was opened with; 0 when it is not open.
+    pub(crate) fn opened_at_counter(&self) -> u64 {
+        let state = self.state.read_recursive();
+        if let State::Open(live) = &*state { live.file.header_counters().0 } else { 0 }
     }
 
     /// What the open file takes and does.

@@ -114,6 +114,7 @@ tables! {
         users: &'static [u8] = USERS,
         user_numbers: u32 = USER_NUMBERS,
         namespaces: &'static [u8] = NAMESPACES,
+        namespace_numbers: u32 = NAMESPACE_NUMBERS,
         memory_keys: &'static [u8] = MEMORY_KEYS,
         memories: &'static [u8] = MEMORIES,
         vectors: &'static [u8] = VECTORS,
@@ -124,7 +125,7 @@ tables! {
         policy: &'static str = POLICY,
         audit: u64 = AUDIT,
     }
-    for writers: NAMESPACE_NUMBERS, DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES, USER_SALTS, CREDENTIAL_SECRETS
+    for writers: DOOMED, EXPIRIES, OUTCOMES, OUTCOME_TIMES, USER_SALTS, CREDENTIAL_SECRETS
 }
 
 tables! {

@@ -68,6 +68,8 @@ pub enum AuditAction {
     RevokeApiKey,
     /// Identities were revoked; `key` says whose.
     Revoke,
+    /// A memory lost its vector, because the model that takes over has none for it.
+    DropVector,
 }
 
 /// How it ended.

@@ -16,7 +16,7 @@ use super::user::{self, UserNumber};
 use super::vault::{damaged, parse_secret_key, stored_salt};
 use crate::clock::Timestamp;
 use crate::crypto::credential::UserSecret;
-use crate::error::Result;
+use crate::error::{Reason, Result};
 use crate::id::UserId;
 use crate::limits::SWEEP_ROWS_MAX;
 use crate::store::copy::{Fate, NewFile};
@@ -67,6 +67,8 @@ impl Tenant {
             |writer, file| {
                 let mut change = Change::open(writer)?;
                 change.at = turn()?;
+                // An older policy must not go over.
+                change.policy()?;
                 while change.sweep(SWEEP_ROWS_MAX)?.more {
                     watch(RekeyProgress { rows: 0, of: 0 })?;
                 }
@@ -149,13 +151,21 @@ impl Carrier<'_, '_> {
     ) -> Result<()> {
         let Change { writer, facts, .. } = &mut self.change;
         let (leaver, progress, watch) = (&mut self.leaver, &mut self.progress, &mut self.watch);
+        let mut kept = 0_u64;
         self.file.copy(writer, rows, |key, value| {
             step(progress, watch)?;
+            kept += 1;
             if table.carried == Carried::CopiedButFacts && [OWNER.as_bytes(), FACTS.as_bytes()].contains(&key) {
                 return Ok(Fate::LeftOut);
             }
-            leaver.as_mut().map_or(Ok(Fate::Copied), |leaver| leaver.fate(table, facts, key, value))
-        })
+            let fate = leaver.as_mut().map_or(Ok(Fate::Copied), |leaver| leaver.fate(table, facts, key, value))?;
+            kept -= u64::from(matches!(fate, Fate::LeftOut));
+            Ok(fate)
+        })?;
+        match facts.rows_of(table.name()) {
+            Some(counted) if counted != kept => Err(Reason::DamagedRecord("rows that are not those counted").into()),
+            _ => Ok(()),
+        }
     }
 
     /// Opens each secret and seals it under the next epoch. The plaintext is in one buffer, which is wiped.

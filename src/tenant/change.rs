@@ -119,7 +119,8 @@ impl Change<'_> {
         }
     }
 
-    /// Every changed memory has a sequence of its own.
+    /// Every changed memory has a sequence of its own. Every step adds an entry to the trail, by which a feed position
+    /// tells one history of the file from another.
     pub(super) fn begin_step(&mut self) -> Result<()> {
         self.has_changed = true;
         self.facts.sequence = self.facts.sequence.checked_add(1).ok_or(Reason::DamagedRecord("sequence"))?;
@@ -219,11 +220,13 @@ impl Change<'_> {
 
     /// Takes out what has expired: a step of its own, by the engine.
     pub(super) fn expire_row(&mut self, place: Place, row: RowId, memory: &StoredMemory) -> Result<()> {
+        let Some(namespace) = namespace::name_of(&mut self.writer, place)? else {
+            // What was in a deleted namespace ended with that, and has its entry. Nobody reads its feed any more.
+            self.has_changed = true;
+            return self.clear_row(place, row, memory);
+        };
         self.begin_step()?;
         self.remove_row(place, row, memory)?;
-        let namespace = namespace::name_of(&mut self.writer, place)?;
-        // What was in a deleted namespace ended with that, and has its entry.
-        let Some(namespace) = namespace else { return Ok(()) };
         self.record(AuditEntry {
             at: self.at,
             user: None,

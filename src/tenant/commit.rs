@@ -59,10 +59,10 @@ impl Tenant {
         self.database.check_not_writing()?;
         let answer = Arc::new(Mutex::new(None));
         let mut job = {
-            let (proof, answer) = (proof.share(), answer.clone());
+            let (proof, answer, walked) = (proof.share(), answer.clone(), self.outcomes_walked.clone());
             Job(Box::new(move |change| {
                 change.take_turn(&proof)?;
-                let given = change.once(&proof, once.as_ref(), |change| work(change, &proof))?;
+                let given = change.once(&proof, &walked, once.as_ref(), |change| work(change, &proof))?;
                 *answer.lock() = Some(given);
                 Ok(())
             }))

@@ -12,18 +12,19 @@ use crate::error::{Error, Result};
 use crate::id::{UserId, length_prefixed};
 
 const TAG_BYTES: usize = 16;
-/// The mask is one HMAC-SHA256.
-const NUMBERS_MAX: usize = 4;
+/// The mask is two HMAC-SHA256.
+const NUMBERS_MAX: usize = 8;
 
 /// Where a list goes on. It belongs to one tenant, user, namespace, selection and order, and ends when the tenant is
-/// re-keyed. It stays good while memories come and go.
+/// re-keyed, or its file is put back to a copy from before the cursor was given out. It stays good while memories come and
+/// go.
 ///
 /// The text form is safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub(super) String);
 
 /// Where a consumer of a feed stands. It belongs to one tenant, user and namespace, and ends when the tenant is
-/// re-keyed.
+/// re-keyed, or its file is put back to a copy from before the position was given out.
 ///
 /// The text form is safe in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,9 +106,9 @@ fn tag(key: &Secret<64>, scope: &CursorScope<'_>, numbers: &[u64]) -> [u8; TAG_B
 
 /// Hides the numbers: rows and changes are counted over the whole tenant, other users' private namespaces included.
 fn masked<const N: usize>(numbers: [u64; N], key: &Secret<64>, tag: &[u8; TAG_BYTES]) -> [u64; N] {
-    let mask = code(key, &[CURSOR_MASK, tag]);
+    let mask = [code(key, &[CURSOR_MASK, tag]), code(key, &[CURSOR_MASK, tag, &[1]])];
     let mut out = numbers;
-    for (number, mask) in out.iter_mut().zip(mask.as_chunks::<8>().0) {
+    for (number, mask) in out.iter_mut().zip(mask.iter().flat_map(|half| half.as_chunks::<8>().0)) {
         *number ^= u64::from_le_bytes(*mask);
     }
     out

@@ -2,6 +2,7 @@
 
 use super::change::ChangeRecord;
 use super::cursor::{self, CursorScope, FeedPosition};
+use super::history::Moment;
 use super::memory::{MemoryRecord, StoredMemory};
 use super::namespace::KnownPlace;
 use super::open::Tenant;
@@ -51,19 +52,22 @@ struct Position {
     sequence: u64,
     /// The number of the namespace, 0 when there was none.
     namespace: u64,
+    /// The file has come through this moment, or it is not the one that gave the position out.
+    moment: Moment,
 }
 
 const DONE: u64 = u64::MAX;
 
 impl Position {
-    const START: Self = Self { row: 0, sequence: 0, namespace: 0 };
+    const START: Self = Self { row: 0, sequence: 0, namespace: 0, moment: Moment::BEGINNING };
 
     /// With a random one, so that no two positions are the same: whether others have written, in their private
     /// namespaces too, is not to be seen from one that stays as it was.
-    fn numbers(self) -> Result<[u64; 4]> {
+    fn numbers(self) -> Result<[u64; 6]> {
         let mut random = [0; 8];
         fill_random(&mut random)?;
-        Ok([self.row, self.sequence, self.namespace, u64::from_le_bytes(random)])
+        let [entries, mark] = self.moment.numbers();
+        Ok([self.row, self.sequence, self.namespace, entries, mark, u64::from_le_bytes(random)])
     }
 }
 
@@ -100,8 +104,8 @@ impl Tenant {
         let (keys, scope) = (self.keys(), CursorScope { user: proof.user(), area, query: b"feed" });
         let since = match since {
             Some(position) => {
-                let [row, sequence, namespace, _] = cursor::open(&position.0, &keys.cursors, &scope)?;
-                Position { row, sequence, namespace }
+                let [row, sequence, namespace, entries, mark, _] = cursor::open(&position.0, &keys.cursors, &scope)?;
+                Position { row, sequence, namespace, moment: Moment::from_numbers([entries, mark]) }
             }
             None => Position::START,
         };
@@ -123,16 +127,22 @@ impl Tenant {
         at: Timestamp,
         page: &mut Filling,
     ) -> Result<(Position, bool)> {
+        // A consumer that has seen another future of this file, or a later state, is not told of what differs.
+        if !since.moment.is_past(snapshot)? || since.sequence > snapshot.facts.sequence {
+            return Err(Reason::FeedGone.into());
+        }
+        let moment = Moment::of(snapshot);
         let mut position = match place {
             // It starts when the namespace is made.
             None if since.namespace == 0 => return Ok((Position::START, false)),
             Some(place) if since.namespace == 0 => {
-                Position { row: 0, sequence: snapshot.facts.sequence, namespace: u64::from(place.namespace) }
+                Position { sequence: snapshot.facts.sequence, namespace: u64::from(place.namespace), ..since }
             }
             Some(place) if since.namespace == u64::from(place.namespace) => since,
             // Another namespace has the name, or none.
             _ => return Err(Reason::FeedGone.into()),
         };
+        position.moment = moment;
         let Some(place) = place else { return Err(Reason::FeedGone.into()) };
         let reaches_back = changes_kept_from(snapshot, place)?;
         if position.sequence < reaches_back {

@@ -1,6 +1,7 @@
 //! Lists and counts: in order of first puts, in pages that hold no snapshot between them.
 
 use super::cursor::{self, Cursor, CursorScope};
+use super::history::Moment;
 use super::memory::MemoryRecord;
 use super::namespace::KnownPlace;
 use super::open::Tenant;
@@ -114,16 +115,21 @@ impl Tenant {
         let scope = CursorScope { user: proof.user(), area, query: &list.query()? };
         let after = match &list.after {
             Some(cursor) => {
-                let [row] = cursor::open(&cursor.0, &keys.cursors, &scope)?;
-                Some(RowId(row))
+                let [row, entries, mark] = cursor::open(&cursor.0, &keys.cursors, &scope)?;
+                Some((RowId(row), Moment::from_numbers([entries, mark])))
             }
             None => None,
         };
         self.database.read(|snapshot| {
+            if let Some((_, moment)) = after
+                && !moment.is_past(snapshot)?
+            {
+                return Err(Error::invalid("cursor", "is from before the tenant's file was put back; begin again"));
+            }
             let mut page = Page { memories: Vec::new(), next: None };
             let Some(found) = known.find(snapshot, proof, area)? else { return Ok(page) };
             let Some(selection) = list.selection.resolve(&snapshot.users, proof.at())? else { return Ok(page) };
-            let bounds = found.place.rows(after, list.oldest_first);
+            let bounds = found.place.rows(after.map(|(row, _)| row), list.oldest_first);
             let mut rows = snapshot.memories.range::<&[u8]>((
                 bounds.0.as_ref().map(<[u8; 16]>::as_slice),
                 bounds.1.as_ref().map(<[u8; 16]>::as_slice),
@@ -137,7 +143,8 @@ impl Tenant {
                 bytes = bytes.saturating_add(record.value().len());
                 let is_full = page.memories.len() == list.limit || bytes > ANSWER_BYTES_MAX;
                 if is_full && !page.memories.is_empty() {
-                    page.next = last.map(|row| Cursor(cursor::seal([row], &keys.cursors, &scope)));
+                    let [entries, mark] = Moment::of(snapshot).numbers();
+                    page.next = last.map(|row| Cursor(cursor::seal([row, entries, mark], &keys.cursors, &scope)));
                     break;
                 }
                 last = Some(number_of(key.value())?);

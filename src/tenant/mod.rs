@@ -10,6 +10,7 @@ pub(crate) mod cursor;
 pub(crate) mod erase;
 pub(crate) mod feed;
 pub(crate) mod filter;
+mod history;
 mod index;
 pub(crate) mod index_status;
 pub(crate) mod list;

@@ -264,6 +264,7 @@ fn named_in(snapshot: &Snapshot, scope: u32) -> Result<Vec<(Namespace, Found)>> 
         let name = key.value().strip_prefix(&first)?;
         let described = || {
             let record: NamespaceRecord = codec::decode(value.value())?;
+            check_number(&snapshot.namespace_numbers, record.number, key.value())?;
             Ok((stored_name(name)?, Found { place: Place { scope, namespace: record.number }, record }))
         };
         Some(described())
@@ -286,7 +287,21 @@ pub(super) fn find<O>(snapshot: &Snapshot, proof: &Proof<'_, O>, area: &Area) ->
     } else {
         0
     };
-    find_in(&snapshot.namespaces, scope, &area.namespace)
+    let found = find_in(&snapshot.namespaces, scope, &area.namespace)?;
+    if let Some(found) = &found {
+        let key = name_key(scope, &area.namespace);
+        check_number(&snapshot.namespace_numbers, found.place.namespace, &key)?;
+    }
+    Ok(found)
+}
+
+/// Whether a namespace still has the name that led to it. A row from before a namespace was renamed or deleted would open
+/// it under the rules of another name, or once more.
+fn check_number(numbers: &impl ReadableTable<u32, &'static [u8]>, number: u32, key: &[u8]) -> Result<()> {
+    if numbers.get(number)?.is_some_and(|row| row.value() == key) {
+        return Ok(());
+    }
+    Err(Reason::DamagedRecord("namespace under a name that it does not have").into())
 }
 
 fn find_in(
@@ -341,6 +356,8 @@ impl Change<'_> {
         }
         let found = find_in(&self.writer.open_table(NAMESPACES)?, scope, &area.namespace)?;
         if let Some(found) = &found {
+            let key = name_key(scope, &area.namespace);
+            check_number(&self.writer.open_table(NAMESPACE_NUMBERS)?, found.place.namespace, &key)?;
             self.homes = Some((found.place, found.homes()));
         }
         self.namespace = found.clone().map(|found| (area.namespace.clone(), found));

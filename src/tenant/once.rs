@@ -1,9 +1,10 @@
 //! Idempotency keys: the outcome of a change is kept in the change's own transaction, so that whoever could not see
 //! how it ended can ask again without doing it twice.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -116,7 +117,7 @@ impl Tenant {
         once: Option<&(Once, Fingerprint)>,
         work: impl FnOnce(&mut Change<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.change(proof, |change| change.once(proof, once, work))
+        self.change(proof, |change| change.once(proof, &self.outcomes_walked, once, work))
     }
 }
 
@@ -125,11 +126,12 @@ impl Change<'_> {
     pub(super) fn once<O, R: Keep>(
         &mut self,
         proof: &Proof<'_, O>,
+        walked: &AtomicBool,
         once: Option<&(Once, Fingerprint)>,
         work: impl FnOnce(&mut Self) -> Result<R>,
     ) -> Result<R> {
         let Some((once, fingerprint)) = once else { return work(self) };
-        if let Some(outcome) = self.outcome(proof, once, *fingerprint)? {
+        if let Some(outcome) = self.outcome(proof, walked, once, *fingerprint)? {
             return R::again(outcome).ok_or_else(|| Reason::IdempotencyKeyReused.into());
         }
         let answer = work(self)?;
@@ -137,13 +139,22 @@ impl Change<'_> {
         Ok(answer)
     }
 
-    /// What this key's change answered, if it was done; otherwise makes sure that an outcome can be kept.
+    /// What this key's change answered, if it was done; otherwise makes sure that an outcome can be kept. `walked`:
+    /// whether the kept outcomes were seen to be all there since the file was opened.
+    ///
+    /// # Errors
+    /// `Damaged` when they are not: a change that was done must not be done again.
     pub(super) fn outcome<O>(
         &mut self,
         proof: &Proof<'_, O>,
+        walked: &AtomicBool,
         once: &Once,
         fingerprint: Fingerprint,
     ) -> Result<Option<Outcome>> {
+        if !walked.load(Ordering::Relaxed) {
+            self.walk_outcomes()?;
+            walked.store(true, Ordering::Relaxed);
+        }
         self.sweep_outcomes(2)?;
         // An old one that no sweep has come to yet is not there any more.
         let kept = self.kept_outcome(proof, once)?.filter(|kept| self.at < end_of(kept.at));
@@ -162,6 +173,21 @@ impl Change<'_> {
             return Err(Error::from(full).after(Duration::from_micros(wait)));
         }
         Ok(None)
+    }
+
+    /// Compares the kept outcomes with their times, row by row, and both with the facts.
+    fn walk_outcomes(&mut self) -> Result<()> {
+        let mut keys = Vec::new();
+        for row in self.writer.open_table(OUTCOMES)?.iter()? {
+            let (key, kept) = row?;
+            keys.push(time_key(codec::decode::<KeptOutcome>(kept.value())?.at, key.value()));
+        }
+        let times = self.writer.open_table(OUTCOME_TIMES)?;
+        let mut whole = keys.len() == self.facts.outcomes as usize && times.len()? == keys.len() as u64;
+        for key in &keys {
+            whole &= times.get(key.as_slice())?.is_some();
+        }
+        if whole { Ok(()) } else { Err(Reason::DamagedRecord("outcomes that are not all there").into()) }
     }
 
     fn kept_outcome<O>(&mut self, proof: &Proof<'_, O>, once: &Once) -> Result<Option<KeptOutcome>> {
@@ -208,9 +234,14 @@ impl Change<'_> {
         }
         for key in &due {
             self.writer.open_table(OUTCOME_TIMES)?.remove(key.as_slice())?;
-            let key = key.split_first_chunk::<8>().map_or(&[][..], |(_, key)| key);
-            self.writer.open_table(OUTCOMES)?.remove(key)?;
-            self.facts.outcomes = self.facts.outcomes.saturating_sub(1);
+            let (at, key) = (time_of(key)?, key.get(8..).unwrap_or_default());
+            let mut outcomes = self.writer.open_table(OUTCOMES)?;
+            // The outcome itself says when it was kept: the key may have been used again since this time was written.
+            let kept = outcomes.get(key)?.map(|row| codec::decode::<KeptOutcome>(row.value())).transpose()?;
+            if kept.is_some_and(|kept| kept.at == at) {
+                outcomes.remove(key)?;
+                self.facts.outcomes = self.facts.outcomes.saturating_sub(1);
+            }
         }
         Ok(due.len())
     }

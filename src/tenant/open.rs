@@ -23,6 +23,7 @@ use crate::id::{EngineId, Epoch, Incarnation};
 use crate::index::settings::IndexSettings;
 use crate::limits::TENANT_BYTES_MIN;
 use crate::meter::{Histogram, Meters};
+use crate::store::chain;
 use crate::store::codec::{self, Record};
 use crate::store::database::{Closing, Database, FileSpec, Writer};
 use crate::store::schema::META;
@@ -62,6 +63,8 @@ pub(crate) struct Tenant {
     pub(super) keys: RwLock<Arc<FileKeys>>,
     pub(super) users: UserNames,
     pub(super) commits: Commits,
+    /// The kept outcomes were seen to be all there.
+    pub(super) outcomes_walked: Arc<AtomicBool>,
     pub(super) meters: Meters,
     pub(super) room: Arc<dyn Room>,
     pub(super) index_settings: IndexSettings,
@@ -105,13 +108,15 @@ impl Tenant {
             if codec::decode::<Owner>(row.value())? != *owner {
                 return Err(Reason::ForeignFile("another tenant's data file").into());
             }
-            Ok(())
+            // The facts hold every number that is given once. One look tells whether they are as new as the trail.
+            chain::check_newest(&snapshot.audit, snapshot.facts.audit)
         })?;
         Ok(Self {
             database,
             keys: RwLock::new(Arc::new(keys)),
             users: UserNames::default(),
             commits: commits(),
+            outcomes_walked: Arc::default(),
             meters,
             room,
             index_settings,
@@ -168,10 +173,37 @@ impl Tenant {
         self.database.is_writing()
     }
 
-    /// Waits for running operations, then closes the file. Later operations answer that it is closed.
-    pub(crate) fn close(&self) -> Closing {
+    /// How far the file was when it was opened.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub(crate) fn reached(&self) -> Result<Reached> {
+        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence))?;
+        Ok(Reached { header_counter: self.database.opened_at_counter(), step })
+    }
+
+    /// Waits for running operations, then closes the file. Later operations answer that it is closed. Gives as well how
+    /// far the file was, where that is certain.
+    pub(crate) fn close(&self) -> (Closing, Option<Reached>) {
         self.spaces.lock().clear();
-        self.database.close()
+        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence)).ok();
+        let closing = self.database.close();
+        let reached = closing.header_counter.zip(step).map(|(header_counter, step)| Reached { header_counter, step });
+        (closing, reached)
+    }
+}
+
+/// How far a file has come. Neither number ever falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    header_counter: u64,
+    step: u64,
+}
+
+impl Reached {
+    /// Whether a file that was here before has gone back.
+    pub(crate) fn is_behind(self, before: Self) -> bool {
+        self.header_counter < before.header_counter || self.step < before.step
     }
 }
 

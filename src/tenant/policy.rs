@@ -5,12 +5,13 @@ use redb::ReadableTable;
 use super::audit::{AuditAction, AuditEntry, AuditOutcome, tenant_entry};
 use super::change::Change;
 use super::open::Tenant;
+use super::usage::Facts;
 use crate::access::door::Part;
 use crate::access::gate::{Admin, Enter, Grant, Proof, Revoke};
 use crate::access::policy::{Policy, Principal};
 use crate::access::refusal::{Refusals, Refused};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::id::UserId;
 use crate::store::codec;
 use crate::store::schema::POLICY;
@@ -21,12 +22,9 @@ impl Tenant {
     /// The policy that the file has, for those that ask the gate.
     ///
     /// # Errors
-    /// `Damaged` when it is none that could have been made.
+    /// `Damaged` when it is none that could have been made, or not the one that the facts name.
     pub(crate) fn stored_policy(&self) -> Result<Option<Policy>> {
-        self.database.read(|snapshot| {
-            let row = snapshot.policy.get(CURRENT)?;
-            row.map(|row| Policy::from_record(row.value())).transpose()
-        })
+        self.database.read(|snapshot| policy_in(&snapshot.policy, &snapshot.facts))
     }
 
     /// The policy that the file has, for an admin; one that grants nothing to anybody where there is none.
@@ -93,8 +91,15 @@ impl Tenant {
 impl Change<'_> {
     /// Sees to it that the gate knows the policy that the file has. A change whose turn comes between the commit of a policy
     /// and its publication would else be judged by the one before, though it comes after in the order of the trail.
+    ///
+    /// # Errors
+    /// `Damaged` when the file has an older policy than the gate, which knows none that was not committed.
     pub(super) fn know_policy<O>(&mut self, proof: &Proof<'_, O>) -> Result<()> {
-        if proof.policy_version() < self.facts.policy_version
+        let (known, stored) = (proof.policy_version(), self.facts.policy_version);
+        if known > stored {
+            return Err(not_the_named_one());
+        }
+        if known < stored
             && let Some(policy) = self.policy()?
         {
             proof.publish(policy);
@@ -126,11 +131,25 @@ impl Change<'_> {
         Ok(successor)
     }
 
-    fn policy(&mut self) -> Result<Option<Policy>> {
-        let table = self.writer.open_table(POLICY)?;
-        let row = table.get(CURRENT)?;
-        row.map(|row| Policy::from_record(row.value())).transpose()
+    /// The policy that the file has.
+    ///
+    /// # Errors
+    /// As for [`Tenant::stored_policy`].
+    pub(super) fn policy(&mut self) -> Result<Option<Policy>> {
+        policy_in(&self.writer.open_table(POLICY)?, &self.facts)
     }
+}
+
+/// The policy, if it is the one that the facts name. Without a policy everything is allowed, so a row that is missing or
+/// of another version must never be taken for the policy.
+fn policy_in(table: &impl ReadableTable<&'static str, &'static [u8]>, facts: &Facts) -> Result<Option<Policy>> {
+    let policy = table.get(CURRENT)?.map(|row| Policy::from_record(row.value())).transpose()?;
+    let version = policy.as_ref().map_or(0, Policy::version);
+    if version == facts.policy_version { Ok(policy) } else { Err(not_the_named_one()) }
+}
+
+fn not_the_named_one() -> Error {
+    Reason::DamagedRecord("policy of another version than the tenant has").into()
 }
 
 fn attempt(refused: &Refused) -> AuditEntry {

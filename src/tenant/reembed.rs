@@ -264,8 +264,8 @@ impl Change<'_> {
             }
             ready.push(Some(vector.ready(record.metric)?));
         }
-        // Nothing is refused from here on.
-        self.begin_step()?;
+        // Nothing is refused from here on. The vectors are nobody's yet, so this is no step.
+        self.has_changed = true;
         let coming = Place { namespace: under_way.number, ..place };
         for ((row, memory), vector) in batch.rows.iter().zip(&ready) {
             let key = place.row_key(*row);
@@ -284,7 +284,7 @@ impl Change<'_> {
                     let bytes = vector.to_bytes();
                     self.writer.open_table(VECTORS)?.insert(key.as_slice(), bytes.as_slice())?;
                 }
-                None => self.drop_vector(place, *row, memory)?,
+                None => self.drop_vector(proof, area, place, *row, memory)?,
             }
             under_way.done = under_way.done.saturating_add(1);
         }
@@ -298,6 +298,7 @@ impl Change<'_> {
             self.reshape_namespace(place, &area.namespace, &record)?;
             return Ok((progress, None));
         }
+        self.begin_step()?;
         record.vectors = coming.namespace;
         record.dimensions = under_way.dimensions;
         record.model = Some(under_way.model);
@@ -308,14 +309,22 @@ impl Change<'_> {
     }
 
     /// A memory that the new model has no vector for is one without a vector from now on.
-    fn drop_vector(&mut self, place: Place, row: RowId, memory: &StoredMemory) -> Result<()> {
+    fn drop_vector<O: Operation>(
+        &mut self,
+        proof: &Proof<'_, O>,
+        area: &Area,
+        place: Place,
+        row: RowId,
+        memory: &StoredMemory,
+    ) -> Result<()> {
         self.begin_step()?;
         let homes = self.homes(place)?;
         self.writer.open_table(VECTORS)?.remove(homes.current.row_key(row).as_slice())?;
         let mut without = memory.clone();
         without.has_vector = false;
         without.sequence = self.facts.sequence;
-        self.write_row(place, row, Some(memory), &without)
+        self.write_row(place, row, Some(memory), &without)?;
+        self.record_memory(proof, AuditAction::DropVector, area, &memory.key)
     }
 
     fn cancel_reembedding<O: Operation>(&mut self, proof: &Proof<'_, O>, area: &Area) -> Result<()> {

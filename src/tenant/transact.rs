@@ -70,7 +70,7 @@ impl Tenant {
                 let mut change = Change::begin(writer, proof)?;
                 let once = once.map(|once| (once, fingerprint_of("transact")));
                 if let Some((once, fingerprint)) = once
-                    && let Some(outcome) = change.outcome(proof, once, fingerprint)?
+                    && let Some(outcome) = change.outcome(proof, &self.outcomes_walked, once, fingerprint)?
                 {
                     <()>::again(outcome).ok_or(Reason::IdempotencyKeyReused)?;
                     // Old keys that were let go on the way are counted out.

@@ -128,6 +128,17 @@ impl Facts {
 }
 
 impl Facts {
+    /// How many rows a table must have in a file from which all that was due has been swept; `None` where the facts do not
+    /// count them.
+    pub(super) fn rows_of(&self, table: &str) -> Option<u64> {
+        match table {
+            "memories" => Some(self.usage.memories),
+            "namespaces" | "namespace_numbers" => Some(u64::from(self.usage.namespaces)),
+            "outcomes" | "outcome_times" => Some(u64::from(self.outcomes)),
+            _ => None,
+        }
+    }
+
     pub(super) fn count_in(&mut self, memory: &StoredMemory) -> Result<()> {
         let full = || Error::from(Reason::DamagedRecord("usage"));
         let usage = &mut self.usage;

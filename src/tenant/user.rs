@@ -102,6 +102,9 @@ pub(super) fn find_or_add(writer: &mut Writer<'_>, facts: &mut Facts, user: &Use
     }
     let number = facts.take_user_number()?;
     writer.open_table(USERS)?.insert(user.to_bytes().as_slice(), number.to_le_bytes().as_slice())?;
-    writer.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?;
+    if writer.open_table(USER_NUMBERS)?.insert(number, codec::encode(user)?.as_slice())?.is_some() {
+        // It is another user's already, whose private rows it leads to.
+        return Err(Reason::DamagedRecord("user number").into());
+    }
     Ok(UserNumber(number))
 }

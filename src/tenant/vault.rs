@@ -134,6 +134,7 @@ impl Change<'_> {
         if let Some(owner) = owner {
             existing = heads(&self.writer.open_table(CREDENTIALS)?, owner)?;
         }
+        let has_none = existing.is_empty();
         let (live, expired): (Vec<_>, Vec<_>) = existing.into_iter().partition(|(_, head)| head.is_live(self.at));
         let count = live.len();
         let before = live.into_iter().find(|(other, _)| other == name).map(|(_, head)| head);
@@ -148,6 +149,9 @@ impl Change<'_> {
         for (name, head) in expired {
             self.clear_credential(owner, &name, &head)?;
         }
+        if self.newest_secret(owner, name)? != before.as_ref().map(|before| before.stamp) {
+            return Err(damaged().into());
+        }
         let previous = match (&before, overlap) {
             (Some(before), Some(overlap)) => Some(Previous { stamp: before.stamp, until: self.at.after(overlap) }),
             _ => None,
@@ -159,7 +163,7 @@ impl Change<'_> {
             }
         }
         let stamp = self.facts.sequence;
-        let secret = self.user_secret(proof, tenant, owner, true)?;
+        let secret = self.user_secret(proof, tenant, owner, has_none)?;
         let envelope = secret.seal(name, stamp, &credential.secret)?;
         self.writer
             .open_table(CREDENTIAL_SECRETS)?
@@ -187,7 +191,24 @@ impl Change<'_> {
         let credentials = self.writer.open_table(CREDENTIALS)?;
         let row = credentials.get(head_key(owner, name).as_slice())?.ok_or_else(Error::not_found)?;
         let head: Head = codec::decode(row.value())?;
-        if head.is_live(self.at) { Ok((owner, head)) } else { Err(Error::not_found()) }
+        drop(row);
+        drop(credentials);
+        if !head.is_live(self.at) {
+            return Err(Error::not_found());
+        }
+        // An older head would bring back what the newer one has ended: a secret, a longer life, an overlap.
+        if self.newest_secret(owner, name)? != Some(head.stamp) {
+            return Err(damaged().into());
+        }
+        Ok((owner, head))
+    }
+
+    /// The stamp of the newest secret of a name, which its head must be about.
+    fn newest_secret(&mut self, owner: UserNumber, name: &str) -> Result<Option<u64>> {
+        let secrets = self.writer.open_table(CREDENTIAL_SECRETS)?;
+        let (first, last) = (secret_key(owner, name, 0), secret_key(owner, name, u64::MAX));
+        let newest = secrets.range::<&[u8]>(first.as_slice()..=last.as_slice())?.next_back().transpose()?;
+        newest.map(|(key, _)| Ok(parse_secret_key(key.value())?.2)).transpose()
     }
 
     /// The secret of a user; its salt is drawn with the first credential.
