@@ -132,7 +132,7 @@ fn nothing_is_left_of_a_key_file_that_was_destroyed() {
     assert_eq!(destroyed(&disk, before), 1, "by a re-keying");
     let (before, alice) = (so_far(), world.handle("acme", "alice").unwrap());
     let bob = world.handle("acme", "bob").unwrap().user().clone();
-    alice.erase_user(&bob, &Authored::Stays, go_on).unwrap();
+    alice.erase_user(&bob, Authored::Stays, go_on).unwrap();
     assert_eq!(destroyed(&disk, before), 1, "by the erasure of a user");
     let before = so_far();
     operator.purge(&id("acme")).unwrap();
@@ -197,16 +197,18 @@ impl Trail {
     }
 
     fn rows(&self) -> Vec<Vec<u8>> {
-        let transaction = Database::open(&self.file).unwrap().begin_read().unwrap();
-        let table = transaction.open_table(self.table).unwrap();
+        let database = Database::open(&self.file).unwrap();
+        let table = database.begin_read().unwrap().open_table(self.table).unwrap();
         table.iter().unwrap().map(|row| row.unwrap().1.value().to_vec()).collect()
     }
 
     /// What the engine says of the trail with this row in the place of another.
     fn verified_with(&self, number: usize, row: &[u8]) -> Result<ChainHead> {
-        let transaction = Database::open(&self.file).unwrap().begin_write().unwrap();
+        let database = Database::open(&self.file).unwrap();
+        let transaction = database.begin_write().unwrap();
         transaction.open_table(self.table).unwrap().insert(number as u64, row).unwrap();
         transaction.commit().unwrap();
+        drop(database);
         (self.verify)(&Self::open(&self.data))
     }
 }

@@ -20,7 +20,6 @@ pub struct Kept {
     /// Everything that a sync ever made durable, one after the other.
     pub history: Vec<Vec<u8>>,
     cache: Vec<u8>,
-    has_name: bool,
     /// What was durable when its last name was taken away by a removal.
     pub removed: Option<Vec<u8>>,
 }
@@ -37,6 +36,8 @@ pub struct Write {
 struct Journal {
     files: Vec<Kept>,
     names: BTreeMap<PathBuf, usize>,
+    /// Those without a name, in the order in which they lost it.
+    forgotten: Vec<usize>,
     writes: Vec<Write>,
 }
 
@@ -48,8 +49,7 @@ impl Journal {
         }
         let stable = content();
         let history = vec![stable.clone()];
-        let file =
-            Kept { path: path.to_owned(), cache: stable.clone(), stable, history, has_name: true, removed: None };
+        let file = Kept { path: path.to_owned(), cache: stable.clone(), stable, history, removed: None };
         self.files.push(file);
         self.names.insert(path.to_owned(), self.files.len() - 1);
         self.files.len() - 1
@@ -91,9 +91,10 @@ impl RecordedDisk {
         self.journal.lock().writes.clone()
     }
 
-    /// The files that have no name any more.
+    /// The files that have no name any more, in the order in which they lost it.
     pub fn forgotten(&self) -> Vec<Kept> {
-        self.journal.lock().files.iter().filter(|file| !file.has_name).cloned().collect()
+        let journal = self.journal.lock();
+        journal.forgotten.iter().map(|number| journal.files[*number].clone()).collect()
     }
 
     fn content(&self, path: &Path) -> Vec<u8> {
@@ -124,9 +125,7 @@ impl Disk for RecordedDisk {
         let number = journal.file(from, || self.content(from));
         let replaced = self.disk.inspect(to)?.is_some().then(|| journal.file(to, || self.content(to)));
         self.disk.rename(from, to)?;
-        if let Some(replaced) = replaced {
-            journal.files[replaced].has_name = false;
-        }
+        journal.forgotten.extend(replaced);
         journal.names.remove(from);
         journal.names.insert(to.to_owned(), number);
         journal.files[number].path = to.to_owned();
@@ -136,8 +135,8 @@ impl Disk for RecordedDisk {
         let mut journal = self.journal.lock();
         if self.disk.inspect(path)?.is_some() {
             let number = journal.file(path, || self.content(path));
-            let file = &mut journal.files[number];
-            (file.has_name, file.removed) = (false, Some(file.stable.clone()));
+            journal.files[number].removed = Some(journal.files[number].stable.clone());
+            journal.forgotten.push(number);
             journal.names.remove(path);
         }
         self.disk.remove(path)

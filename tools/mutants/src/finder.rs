@@ -72,7 +72,8 @@ fn plain_of(of: &syn::Type) -> Vec<String> {
         }),
         _ => None,
     };
-    let wrapped = |with: &str| argument().unwrap_or_default().into_iter().map(move |value| format!("{with}({value})"));
+    let wrapped =
+        |with: &'static str| argument().unwrap_or_default().into_iter().map(move |value| format!("{with}({value})"));
     match last.ident.to_string().as_str() {
         "bool" => vec!["true".into(), "false".into()],
         "Vec" => vec!["Vec::new()".into()],
@@ -122,8 +123,8 @@ fn is_call(expression: &Expr) -> bool {
     }
 }
 
-impl Finder<'_> {
-    fn text(&self, range: Range<usize>) -> &str {
+impl<'a> Finder<'a> {
+    fn text(&self, range: Range<usize>) -> &'a str {
         &self.source[range]
     }
 
@@ -143,7 +144,8 @@ impl Finder<'_> {
     /// A condition, or a part of one that stands beside a `let`.
     fn condition(&mut self, condition: &Expr, kind: Kind, values: &[&str]) {
         if !has_let(condition) {
-            for value in values.iter().filter(|value| !self.text(condition.span().byte_range()).eq(**value)) {
+            let original = self.text(condition.span().byte_range()).to_owned();
+            for value in values.iter().filter(|value| **value != original) {
                 self.replace(condition, kind, (*value).to_owned());
             }
             return;
