@@ -69,8 +69,7 @@ impl Compiler<'_> {
                 }
             }
             if dropped.len() == before {
-                let text = messages.iter().filter_map(|message| message["message"]["rendered"].as_str());
-                return Err(io::Error::other(format!("it does not compile:\n{}", text.collect::<String>())));
+                return Err(io::Error::other(format!("it does not compile:\n{}", errors(&messages))));
             }
             println!("{} mutants do not compile so far", dropped.len());
         }
@@ -85,8 +84,7 @@ impl Compiler<'_> {
         arguments.extend(names.iter().flat_map(|name| ["--test".to_owned(), name.clone()]));
         let (compiles, messages) = self.cargo(&arguments)?;
         if !compiles {
-            let text = messages.iter().filter_map(|message| message["message"]["rendered"].as_str());
-            return Err(io::Error::other(format!("the tests do not compile:\n{}", text.collect::<String>())));
+            return Err(io::Error::other(format!("the tests do not compile:\n{}", errors(&messages))));
         }
         let program = |message: &Value| {
             let path = message["executable"].as_str()?;
@@ -96,6 +94,12 @@ impl Compiler<'_> {
         };
         Ok(messages.iter().filter_map(program).collect())
     }
+}
+
+/// What the compiler says, without its warnings.
+fn errors(messages: &[Value]) -> String {
+    let errors = messages.iter().map(|message| &message["message"]).filter(|message| message["level"] == "error");
+    errors.filter_map(|message| message["rendered"].as_str()).collect()
 }
 
 /// Where the compiler says that something is wrong.

@@ -76,7 +76,7 @@ fn run(mut options: Options) -> io::Result<()> {
     }
 
     let tree = options.scratch.join("tree");
-    tree::copy(&root, &tree, &options.scratch)?;
+    tree::copy(&root, &tree, &options.scratch, &sources)?;
     let compiler = Compiler { tree: &tree, target: &options.target };
     let is_unbuildable = |mutant: &&Mutant| ledger.fate(&sources.key(mutant)) == Some(&Fate::Unbuildable);
     let mut dropped: BTreeSet<u32> =

@@ -96,8 +96,11 @@ fn not_rust(file: &str, error: &syn::Error) -> io::Error {
 ///
 /// # Errors
 /// When something cannot be read or written.
-pub fn copy(root: &Path, to: &Path, scratch: &Path) -> io::Result<()> {
-    copy_directory(root, to, scratch)?;
+pub fn copy(root: &Path, to: &Path, scratch: &Path, sources: &Sources) -> io::Result<()> {
+    // Written elsewhere, since their copies differ on purpose.
+    let mut rewritten: BTreeSet<PathBuf> = sources.texts.keys().map(|file| root.join(file)).collect();
+    rewritten.insert(root.join("src/lib.rs"));
+    copy_directory(root, to, scratch, &rewritten)?;
     write(&to.join("src/mutant.rs"), RUNTIME.as_bytes())?;
     let library = fs::read_to_string(root.join("src/lib.rs"))?;
     write(&to.join("src/lib.rs"), format!("{library}\nmod mutant;\n").as_bytes())?;
@@ -111,7 +114,7 @@ pub fn copy(root: &Path, to: &Path, scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn copy_directory(from: &Path, to: &Path, scratch: &Path) -> io::Result<()> {
+fn copy_directory(from: &Path, to: &Path, scratch: &Path, rewritten: &BTreeSet<PathBuf>) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in sorted(from)? {
         let name = entry.file_name().unwrap_or_default();
@@ -120,18 +123,12 @@ fn copy_directory(from: &Path, to: &Path, scratch: &Path) -> io::Result<()> {
         }
         let to = to.join(name);
         if entry.is_dir() {
-            copy_directory(&entry, &to, scratch)?;
-        } else if !is_rewritten(&to) {
+            copy_directory(&entry, &to, scratch, rewritten)?;
+        } else if !rewritten.contains(&entry) {
             write(&to, &fs::read(&entry)?)?;
         }
     }
     Ok(())
-}
-
-/// Whether the copy of a file differs on purpose, and is written elsewhere.
-fn is_rewritten(path: &Path) -> bool {
-    let path = path.to_string_lossy().replace('\\', "/");
-    path.ends_with("/src/lib.rs") || DIRECTORIES.iter().any(|directory| path.contains(&format!("/{directory}/")))
 }
 
 /// Writes what differs from what is there.
