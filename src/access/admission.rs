@@ -145,6 +145,7 @@ mod tests {
             sealing: None,
             cache_bytes: CATALOG_CACHE_BYTES,
             always_quick_repair: true,
+            check_bytes_max: u64::MAX,
         };
         let catalog = Arc::new(Catalog::create(spec).unwrap());
         let (acme, [ours, other]) = (TenantId::new("acme").unwrap(), [(); 2].map(|()| Incarnation::random().unwrap()));
