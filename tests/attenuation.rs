@@ -12,8 +12,8 @@ use support::rng::Rng;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Action, Attenuation, AuditAction, Credential, ErrorKind, List, Memory, Policy, Principal, Reason, Result, Role,
-    Scopes, Selection, TenantHandle, TenantId, TestClock, Timestamp, VerifiedIdentity,
+    Action, ApiKeySpec, Attenuation, AuditAction, Credential, ErrorKind, List, Memory, Policy, Principal, Reason,
+    Result, Role, Scopes, Selection, TenantHandle, TenantId, TestClock, Timestamp, VerifiedIdentity,
 };
 
 const PERMISSIONS: [Scopes; 4] = [Scopes::READ, Scopes::WRITE, Scopes::DELETE, Scopes::ADMIN];
@@ -191,6 +191,33 @@ fn a_handle_of_one_namespace_reaches_nothing_of_the_tenant() {
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].0.as_str(), told[0].1), ("notes", false));
     assert_eq!((narrow.whoami().unwrap().allowed, narrow.scopes()), (Scopes::NONE, Scopes::ALL));
+}
+
+/// A key would outlive the narrowing, whatever it is that was taken away.
+#[test]
+fn a_narrowed_handle_makes_no_keys() {
+    let scene = Scene::new();
+    let alice = scene.owned();
+    let spec = ApiKeySpec::new("report").unwrap().scopes(Scopes::READ);
+    let narrowings = [
+        Attenuation::new(),
+        Attenuation::new().scopes(Scopes::READ | Scopes::ADMIN),
+        Attenuation::new().lifetime(HOUR),
+        Attenuation::new().operations(100),
+        Attenuation::new().credentials(),
+        Attenuation::new().shared("*").unwrap(),
+    ];
+    let detached = alice.detach(HOUR).unwrap();
+    let mut handles = vec![detached.attenuate(&Attenuation::new()).unwrap(), detached];
+    handles.extend(narrowings.iter().map(|how| alice.attenuate(how).unwrap()));
+    for (at, narrow) in handles.iter().enumerate() {
+        assert_eq!(reason(narrow.api_keys().create(&spec)), Reason::NotFound, "{at}");
+    }
+    assert!(handles.iter().filter(|narrow| narrow.usage().is_ok()).count() >= 6, "they have the scope");
+    assert!(alice.api_keys().list().unwrap().is_empty());
+    let said = alice.audit().entries(1, 1_000).unwrap();
+    assert!(said.iter().all(|entry| entry.action != AuditAction::CreateApiKey));
+    alice.api_keys().create(&spec).unwrap();
 }
 
 #[test]

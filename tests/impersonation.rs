@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::sim_disk::SimDisk;
 use support::world::World;
 use watertight::{
-    Action, Attenuation, AuditAction, AuditOutcome, Credential, ErrorKind, Impersonation, Issuer, Memory,
+    Action, ApiKeySpec, Attenuation, AuditAction, AuditOutcome, Credential, ErrorKind, Impersonation, Issuer, Memory,
     OperatorAction, Policy, Principal, Reason, Recall, Refusal, Result, Scopes, TenantHandle, TenantId, TenantSpec,
     TestClock, Timestamp, UserId,
 };
@@ -111,6 +111,21 @@ fn it_never_has_credentials_actions_or_a_life_of_its_own() {
         refused.iter().all(|(why, by)| *why == Refusal::Impersonated && by.as_deref() == Some("ops")),
         "{refused:?}"
     );
+}
+
+/// A key would outlive the operator's leave to act for the user.
+#[test]
+fn an_operator_who_acts_for_a_user_makes_no_keys() {
+    let scene = Scene::new();
+    let spec = ApiKeySpec::new("report").unwrap().scopes(Scopes::READ);
+    let as_alice = scene.enter(&scene.look().scopes(Scopes::ALL)).unwrap();
+    assert!(as_alice.usage().is_ok(), "it has the scope");
+    assert!(is_refused(as_alice.api_keys().create(&spec)));
+    let narrower = as_alice.attenuate(&Attenuation::new().lifetime(HOUR)).unwrap();
+    assert!(is_refused(narrower.api_keys().create(&spec)));
+    let alice = scene.alice();
+    assert!(alice.api_keys().list().unwrap().is_empty());
+    alice.api_keys().create(&spec).unwrap();
 }
 
 #[test]

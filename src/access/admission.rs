@@ -83,3 +83,88 @@ pub(crate) fn trusts(record: &TenantRecord, identity: &VerifiedIdentity) -> bool
     let trusted = record.issuers.contains(issuer) || (issuer.is_api_keys() && identity.incarnation().is_some());
     trusted && is_own && identity.issued_at() >= record.created_at
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::catalog::tenants::{Act, TenantStatus};
+    use crate::clock::Timestamp;
+    use crate::error::ErrorKind;
+    use crate::id::{EngineId, Epoch, Issuer, TenantId, UserId};
+    use crate::identity::scope::Scopes;
+    use crate::identity::verified::IdentityFacts;
+    use crate::limits::CATALOG_CACHE_BYTES;
+    use crate::store::database::FileSpec;
+    use crate::store::memory::MemoryDisk;
+
+    const MADE_AT: u64 = 1_000;
+
+    fn record(incarnation: Incarnation) -> TenantRecord {
+        TenantRecord {
+            incarnation,
+            epoch: Epoch::FIRST,
+            status: TenantStatus::Provisioning,
+            plan: None,
+            issuers: vec![Issuer::authority()],
+            owners: Vec::new(),
+            created_at: Timestamp::from_seconds(MADE_AT),
+        }
+    }
+
+    fn identity(issuer: Issuer, issued_at: u64, incarnation: Option<Incarnation>) -> VerifiedIdentity {
+        let (tenant, user) = (TenantId::new("acme").unwrap(), UserId::new(issuer, "alice").unwrap());
+        let (engine, expires_at) = (EngineId::from_bytes([1; 16]), Timestamp::from_seconds(2 * MADE_AT));
+        let issued_at = Timestamp::from_seconds(issued_at);
+        let facts = IdentityFacts::of_one_tenant(engine, tenant, user, Vec::new(), Scopes::ALL, issued_at, expires_at);
+        VerifiedIdentity::new(IdentityFacts { incarnation, ..facts })
+    }
+
+    /// Also where it was issued after the tenant was made, so that its time does not tell.
+    #[test]
+    fn an_identity_is_trusted_by_the_incarnation_that_it_names_and_by_no_other() {
+        let [ours, other] = [(); 2].map(|()| Incarnation::random().unwrap());
+        let elsewhere = Issuer::new("https://elsewhere.example").unwrap();
+        for (issuer, incarnation, trusted) in [
+            (Issuer::authority(), None, true),
+            (Issuer::authority(), Some(ours), true),
+            (Issuer::authority(), Some(other), false),
+            (Issuer::api_keys(), Some(ours), true),
+            (Issuer::api_keys(), Some(other), false),
+            // Of a key that says of no tenant that it made it.
+            (Issuer::api_keys(), None, false),
+            (elsewhere.clone(), None, false),
+            (elsewhere, Some(ours), false),
+        ] {
+            let context = format!("{issuer} {incarnation:?}");
+            for (issued_at, in_time) in [(MADE_AT - 1, false), (MADE_AT, true), (MADE_AT + 1, true)] {
+                let identity = identity(issuer.clone(), issued_at, incarnation);
+                assert_eq!(trusts(&record(ours), &identity), trusted && in_time, "{context} at {issued_at}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_admission_to_one_incarnation_is_none_to_another_of_the_name() {
+        let spec = FileSpec {
+            disk: Arc::new(MemoryDisk::new()),
+            path: PathBuf::from("catalog.redb"),
+            sealing: None,
+            cache_bytes: CATALOG_CACHE_BYTES,
+            always_quick_repair: true,
+            check_bytes_max: u64::MAX,
+        };
+        let catalog = Arc::new(Catalog::create(spec).unwrap());
+        let (acme, [ours, other]) = (TenantId::new("acme").unwrap(), [(); 2].map(|()| Incarnation::random().unwrap()));
+        let act = Act { operator: Some("ops"), at: Timestamp::from_seconds(MADE_AT) };
+        catalog.begin_provision(act, &acme, &record(ours)).unwrap();
+        catalog.finish_provision(&acme, ours).unwrap();
+        let admit = |incarnation| {
+            let alice = identity(Issuer::authority(), MADE_AT, None);
+            Admission::new(alice, incarnation, catalog.clone(), &TenantState::active())
+        };
+        admit(ours).unwrap();
+        assert_eq!(admit(other).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

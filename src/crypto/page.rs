@@ -263,6 +263,71 @@ mod tests {
         PageCipher::new(&Secret::new([key; 32]), scope)
     }
 
+    /// A page opens only with every part of the place that it was sealed for.
+    #[test]
+    fn engine_incarnation_epoch_and_kind_are_part_of_a_pages_place() {
+        let here = PageScope {
+            engine: EngineId::from_bytes([3; 16]),
+            incarnation: [4; 16],
+            epoch: Epoch(1),
+            kind: FileKind::Tenant,
+        };
+        let mut elsewhere =
+            vec![PageScope { epoch: Epoch(0x0100_0001), ..here }, PageScope { kind: FileKind::Catalog, ..here }];
+        for at in 0..16 {
+            let changed = |from: u8| std::array::from_fn(|i| if i == at { from ^ 0x80 } else { from });
+            elsewhere.push(PageScope { engine: EngineId::from_bytes(changed(3)), ..here });
+            elsewhere.push(PageScope { incarnation: changed(4), ..here });
+        }
+        let sealing = |scope| PageCipher::new(&Secret::new([1; 32]), scope);
+        let (mut slot, mut header, mut out) = ([0; SLOT_BYTES], [0; SLOT_BYTES], [0; PAGE_BYTES]);
+        sealing(here).seal_pages(7, &page(1), &mut slot).unwrap();
+        let stamp = HeaderStamp { counter: 5, logical_len: 8_192 };
+        sealing(here).seal_header(1, stamp, &page(2), &mut header).unwrap();
+        for scope in elsewhere {
+            assert_eq!(sealing(scope).open_pages(7, &slot, &mut out), Err(PageRefused), "{scope:?}");
+            assert_eq!(sealing(scope).open_header(1, &header, &mut out), Err(PageRefused), "{scope:?}");
+        }
+        sealing(here).open_pages(7, &slot, &mut out).unwrap();
+        assert_eq!(sealing(here).open_header(1, &header, &mut out), Ok(stamp));
+    }
+
+    /// A slot opens by another implementation, with the AAD that docs/DESIGN.md writes down.
+    #[test]
+    fn a_slot_is_what_the_design_says() {
+        use xaes_256_gcm::aead::{AeadInOut, KeyInit};
+        let (engine, incarnation) = (std::array::from_fn(|i| i as u8), std::array::from_fn(|i| 0x40 + i as u8));
+        let scope = PageScope {
+            engine: EngineId::from_bytes(engine),
+            incarnation,
+            epoch: Epoch(0x0102_0304),
+            kind: FileKind::Tenant,
+        };
+        let cipher = PageCipher::new(&Secret::new([9; 32]), scope);
+        let (mut data, mut header) = ([0; SLOT_BYTES], [0; SLOT_BYTES]);
+        cipher.seal_pages(0x0a0b_0c0d, &page(1), &mut data).unwrap();
+        let stamp = HeaderStamp { counter: 0x1122, logical_len: 0x3344_0000 };
+        cipher.seal_header(1, stamp, &page(1), &mut header).unwrap();
+        let place = |domain: u8, number: u64, counter: u64, length: u64| {
+            let fields: [&[u8]; 5] = [&[1, 0, 0, 0], &engine, &incarnation, &[4, 3, 2, 1], &[2, domain]];
+            let numbers = [number, counter, length].map(u64::to_le_bytes).concat();
+            [fields.concat(), numbers].concat()
+        };
+        for (slot, aad, trailer) in [
+            (data, place(0, 0x0a0b_0c0d, 0, 0), vec![0; 16]),
+            (header, place(1, 1, 0x1122, 0x3344_0000), [0x1122_u64, 0x3344_0000].map(u64::to_le_bytes).concat()),
+        ] {
+            assert_eq!(aad.len(), 66);
+            let portable = xaes_256_gcm::Xaes256Gcm::new(&[9; 32].into());
+            let nonce: [u8; 24] = slot[4_096..4_120].try_into().unwrap();
+            let tag: [u8; 16] = slot[4_120..4_136].try_into().unwrap();
+            let mut text: [u8; PAGE_BYTES] = slot[..4_096].try_into().unwrap();
+            portable.decrypt_inout_detached(&nonce.into(), &aad, text.as_mut_slice().into(), &tag.into()).unwrap();
+            assert_eq!(text, page(1));
+            assert_eq!((&slot[4_136..4_152], &slot[4_152..]), (&trailer[..], &[0; 456][..]));
+        }
+    }
+
     fn page(byte: u8) -> [u8; PAGE_BYTES] {
         std::array::from_fn(|i| byte.wrapping_add((i % 251) as u8))
     }

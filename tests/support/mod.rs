@@ -7,6 +7,7 @@ pub mod filled;
 pub mod hooked;
 pub mod household;
 pub mod panicking;
+pub mod recorded;
 pub mod rng;
 pub mod seen;
 pub mod sim_disk;
