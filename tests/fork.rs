@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -126,6 +126,36 @@ fn an_engine_in_memory_belongs_to_its_process_too() {
 #[test]
 fn a_fork_that_no_library_has_seen_commits_nothing() {
     play("system call");
+}
+
+/// A method that has a default would otherwise be served by that, and go past the disk of the application.
+#[test]
+fn the_disk_of_one_process_hands_on_every_method() {
+    let source = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let [traits, owned] =
+        ["src/store/file.rs", "src/store/owned.rs"].map(|name| syn::parse_file(&source(name)).unwrap());
+    let mut handed_on = BTreeMap::new();
+    for item in &owned.items {
+        let syn::Item::Impl(item) = item else { continue };
+        let Some((_, name, _)) = &item.trait_ else { continue };
+        let methods = item.items.iter().filter_map(|item| match item {
+            syn::ImplItem::Fn(method) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        handed_on.insert(name.segments.last().unwrap().ident.to_string(), methods.collect::<BTreeSet<_>>());
+    }
+    let mut seen = 0;
+    for item in &traits.items {
+        let syn::Item::Trait(item) = item else { continue };
+        let methods = item.items.iter().filter_map(|item| match item {
+            syn::TraitItem::Fn(method) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        let name = item.ident.to_string();
+        assert_eq!(handed_on.get(&name), Some(&methods.collect()), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
 }
 
 /// Runs `work` in a fork of this process and waits for it. Any panic of the fork is a failure, also one that is caught.
