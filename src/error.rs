@@ -422,7 +422,8 @@ impl fmt::Display for Error {
             Reason::EngineKeyInUse { version, key_files } => {
                 write!(f, "version {version} of the engine key is the newest, or needed by {key_files} key files")
             }
-            Reason::Permissions { path, rule } => write!(f, "{path}: {rule}"),
+            // A path may have any characters.
+            Reason::Permissions { path, rule } => write!(f, "{}: {rule}", path.escape_debug()),
             Reason::Missing(what) => write!(f, "{what} is not where it must be"),
             Reason::KeyFileMissing(what) => write!(f, "the {what} is missing"),
             Reason::KeyFilesMissing { tenants } => write!(f, "{tenants} tenants in service have no key file"),
