@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::process::Forked;
-
 /// The result of every fallible operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -349,9 +347,6 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
             return own.clone();
-        }
-        if error.get_ref().is_some_and(|inner| inner.is::<Forked>()) {
-            return Reason::Forked.into();
         }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull.into(),

@@ -310,6 +310,7 @@ fn every_operation_is_refused(directory: &Path) {
         assert_forked("tenants", operator.list(None, 10));
         assert_forked("inspect", operator.inspect(acme));
         assert_forked("suspend", operator.suspend(acme));
+        assert_forked("owners", operator.set_owners(acme, [bob.clone()]));
         assert_forked("purge", operator.purge(acme));
         assert_forked("rekey", operator.rekey(acme, go_on));
         assert_forked("operators' trail", operator.audit(1, 10));
