@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::process::Forked;
-
 /// The result of every fallible operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -350,9 +348,6 @@ impl From<io::Error> for Error {
         if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
             return own.clone();
         }
-        if error.get_ref().is_some_and(|inner| inner.is::<Forked>()) {
-            return Reason::Forked.into();
-        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::DiskFull.into(),
             kind => Reason::Io(kind).into(),
@@ -422,7 +417,8 @@ impl fmt::Display for Error {
             Reason::EngineKeyInUse { version, key_files } => {
                 write!(f, "version {version} of the engine key is the newest, or needed by {key_files} key files")
             }
-            Reason::Permissions { path, rule } => write!(f, "{path}: {rule}"),
+            // A path may have any characters.
+            Reason::Permissions { path, rule } => write!(f, "{}: {rule}", path.escape_debug()),
             Reason::Missing(what) => write!(f, "{what} is not where it must be"),
             Reason::KeyFileMissing(what) => write!(f, "the {what} is missing"),
             Reason::KeyFilesMissing { tenants } => write!(f, "{tenants} tenants in service have no key file"),

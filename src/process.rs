@@ -1,7 +1,6 @@
 //! The process that an engine belongs to. A fork copies the engine's memory, but not its threads, and both processes
 //! would write the same files by what each remembers of them. So what was opened before a fork is refused after it.
 
-use std::fmt;
 use std::process;
 
 use crate::error::{Reason, Result};
@@ -49,15 +48,3 @@ impl Process {
         self.guard.as_ref().map_or_else(|| process::id() != self.id, |guard| guard.clone().detected_fork())
     }
 }
-
-/// Carried inside an `io::Error`.
-#[derive(Debug)]
-pub(crate) struct Forked;
-
-impl fmt::Display for Forked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the file was opened by another process")
-    }
-}
-
-impl std::error::Error for Forked {}

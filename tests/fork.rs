@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,10 +128,53 @@ fn a_fork_that_no_library_has_seen_commits_nothing() {
     play("system call");
 }
 
+/// A method that has a default would otherwise be served by that, and go past the disk of the application.
+#[test]
+fn the_disk_of_one_process_hands_on_every_method() {
+    let source = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let [traits, owned] =
+        ["src/store/file.rs", "src/store/owned.rs"].map(|name| syn::parse_file(&source(name)).unwrap());
+    let mut handed_on = BTreeMap::new();
+    for item in &owned.items {
+        let syn::Item::Impl(item) = item else { continue };
+        let Some((_, name, _)) = &item.trait_ else { continue };
+        let methods = item.items.iter().filter_map(|item| match item {
+            syn::ImplItem::Fn(method) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        handed_on.insert(name.segments.last().unwrap().ident.to_string(), methods.collect::<BTreeSet<_>>());
+    }
+    let mut seen = 0;
+    for item in &traits.items {
+        let syn::Item::Trait(item) = item else { continue };
+        let methods = item.items.iter().filter_map(|item| match item {
+            syn::TraitItem::Fn(method) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        let name = item.ident.to_string();
+        assert_eq!(handed_on.get(&name), Some(&methods.collect()), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
+/// A fork that ends when it hangs, since nobody else would end it.
+fn fork() -> libc::pid_t {
+    // SAFETY: the child ends in `end_or_wait`, and never returns to the harness.
+    limited(unsafe { libc::fork() })
+}
+
+fn limited(child: libc::pid_t) -> libc::pid_t {
+    if child == 0 {
+        // SAFETY: it takes a number.
+        unsafe { libc::alarm(60) };
+    }
+    child
+}
+
 /// Runs `work` in a fork of this process and waits for it. Any panic of the fork is a failure, also one that is caught.
 fn in_fork(work: impl FnOnce()) {
-    // SAFETY: the child runs `work` and ends without returning to this frame's caller.
-    end_or_wait(unsafe { libc::fork() }, work);
+    end_or_wait(fork(), work);
 }
 
 fn end_or_wait(child: libc::pid_t, work: impl FnOnce()) {
@@ -267,6 +310,7 @@ fn every_operation_is_refused(directory: &Path) {
         assert_forked("tenants", operator.list(None, 10));
         assert_forked("inspect", operator.inspect(acme));
         assert_forked("suspend", operator.suspend(acme));
+        assert_forked("owners", operator.set_owners(acme, [bob.clone()]));
         assert_forked("purge", operator.purge(acme));
         assert_forked("rekey", operator.rekey(acme, go_on));
         assert_forked("operators' trail", operator.audit(1, 10));
@@ -397,8 +441,7 @@ fn the_code_of_a_transaction_forks(directory: &Path) {
             // More pages than are held back, so that some are in the file before the commit.
             notes.put(Memory::new(format!("large {number}")).text("x".repeat(8_000)))?;
         }
-        // SAFETY: the child does not return to the test's harness: it ends below.
-        child = unsafe { libc::fork() };
+        child = fork();
         if child == 0 {
             assert_forked("a step", notes.put(Memory::new("of the fork")));
             assert_forked("another tenant", opened.world.handle("acme", "alice"));
@@ -431,8 +474,7 @@ fn the_code_beside_a_rekeying_forks(directory: &Path) {
     let parent = std::process::id();
     let mut child = None;
     let answer = opened.world.operator().rekey(&TenantId::new("acme").unwrap(), |_| {
-        // SAFETY: as above.
-        child.get_or_insert_with(|| unsafe { libc::fork() });
+        child.get_or_insert_with(fork);
         ControlFlow::Continue(())
     });
     if std::process::id() != parent {
@@ -495,7 +537,7 @@ fn a_fork_around_the_c_library_changes_nothing(directory: &Path) {
     let before = files(directory);
     // SAFETY: a copy of the process, as `fork` makes one; the child ends in `end_or_wait`.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-    end_or_wait(child as libc::pid_t, || {
+    end_or_wait(limited(child as libc::pid_t), || {
         let opened = owned.take().unwrap();
         assert_forked("put", opened.notes.put(Memory::new("of the fork")));
         assert_forked("transact", opened.alice.transact(|_| Ok(())));

@@ -135,8 +135,8 @@ impl Engine {
 
     pub(super) fn open(options: Options, root_keys: &[RootKey]) -> Result<(Self, Authority)> {
         let embedders = Embedders::new(options.embedders)?;
-        let DataDirectory { disk, layout, lock } = DataDirectory::open(options.disk, &options.directory)?;
-        let disk: Arc<dyn Disk> = OwnedDisk::new(disk);
+        let disk = OwnedDisk::new(options.disk);
+        let DataDirectory { disk, layout, lock } = DataDirectory::open(disk, &options.directory)?;
         let format = Format::read_or_make(&*disk, &layout, options.plaintext)?;
         let is_made = file_exists(&*disk, &layout.catalog())?;
         for directory in [layout.keys(), layout.tenants()] {

@@ -7,13 +7,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::file::{Disk, DiskFile, EntryInfo};
-use crate::process::{Forked, Process};
+use super::file::{Disk, DiskFile, EntryInfo, OpenDirectory};
+use crate::process::Process;
 
-/// A disk that serves the process in which it was made.
+/// A disk, or an open directory, that serves the process in which it was made.
 #[derive(Debug)]
-pub(crate) struct OwnedDisk {
-    disk: Arc<dyn Disk>,
+pub(crate) struct OwnedDisk<D: ?Sized = dyn Disk> {
+    disk: Arc<D>,
     process: Process,
 }
 
@@ -24,25 +24,27 @@ struct OwnedFile {
 }
 
 impl OwnedDisk {
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
         Arc::new(Self { disk, process: Process::this() })
     }
+}
 
+impl<D: Disk + ?Sized> OwnedDisk<D> {
     fn own(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
         Box::new(OwnedFile { file, process: self.process.clone() })
     }
 }
 
 fn check(process: &Process) -> io::Result<()> {
-    process.check_by_id().map_err(|_| io::Error::other(Forked))
+    process.check_by_id().map_err(io::Error::other)
 }
 
 /// A page is read so often that the operating system is not asked each time.
 fn check_read(process: &Process) -> io::Result<()> {
-    process.check().map_err(|_| io::Error::other(Forked))
+    process.check().map_err(io::Error::other)
 }
 
-impl Disk for OwnedDisk {
+impl<D: Disk + ?Sized> Disk for OwnedDisk<D> {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         check(&self.process)?;
         Ok(self.own(self.disk.open(path)?))
@@ -92,6 +94,25 @@ impl Disk for OwnedDisk {
         check(&self.process)?;
         self.disk.is_owned_by_another(path)
     }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenDirectory>>> {
+        check(&self.process)?;
+        let Some(disk) = self.disk.open_directory(path)? else { return Ok(None) };
+        Ok(Some(Arc::new(OwnedDisk { disk, process: self.process.clone() })))
+    }
+}
+
+/// A fork shares locks: to release one there would release it in the process that holds it.
+impl OpenDirectory for OwnedDisk<dyn OpenDirectory> {
+    fn try_lock(&self) -> io::Result<bool> {
+        check(&self.process)?;
+        self.disk.try_lock()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        check(&self.process)?;
+        self.disk.unlock()
+    }
 }
 
 impl DiskFile for OwnedFile {
@@ -130,7 +151,7 @@ impl DiskFile for OwnedFile {
         self.file.try_lock()
     }
 
-    /// A fork shares the lock: to release it here would release it in the process that holds it.
+    /// As for a directory.
     fn unlock(&self) -> io::Result<()> {
         check(&self.process)?;
         self.file.unlock()
