@@ -207,6 +207,7 @@ mod tests {
             sealing: None,
             cache_bytes: CATALOG_CACHE_BYTES,
             always_quick_repair: true,
+            check_bytes_max: u64::MAX,
         };
         let (acme, act) = (TenantId::new("acme").unwrap(), Act { operator: Some("ops"), at: seconds(10) });
         let alice = UserId::new(Issuer::authority(), "alice").unwrap();
