@@ -177,6 +177,8 @@ fn is_refusal(answer: &Result<Receipt>, context: &str) {
 fn a_purge_destroys_what_it_sees_or_fails() {
     every_way(Scene::parts, |scene, path, is_replaced, context| {
         let (world, link) = (scene.open().unwrap(), scene.link_key());
+        let data = scene.outside.path().join("data file");
+        fs::hard_link(scene.file(1), &data).unwrap();
         scene.is_well(&world, "acme", context);
         let key = fs::read(&link).unwrap();
         let away = Away::new(scene, path, is_replaced);
@@ -187,13 +189,44 @@ fn a_purge_destroys_what_it_sees_or_fails() {
             assert_eq!(world.operator().inspect(&id("acme")).unwrap().status, TenantStatus::Purging, "{context}");
         }
         assert_eq!(fs::read(&link).unwrap(), key, "{context}: destroyed without all of it in sight");
+        assert_ne!(fs::metadata(&data).unwrap().len(), 0, "{context}: destroyed without all of it in sight");
         away.back();
         let receipt = world.operator().purge(&id("acme")).unwrap_or_else(|error| panic!("{context}: {error}"));
         assert_eq!(world.operator().verify_receipt(&receipt).unwrap().destroyed, Destroyed::Tenant);
         assert!(fs::read(&link).unwrap().iter().all(|byte| *byte == 0), "{context}: the key is still there");
+        assert_eq!(fs::metadata(&data).unwrap().len(), 0, "{context}: the data is still there");
         assert!(!scene.key(1).exists() && !scene.own().exists(), "{context}");
         scene.is_well(&world, "zoo", context);
     });
+}
+
+/// Another directory with the right names in it, as of a snapshot that is mounted there, is not the one that was opened.
+#[test]
+fn a_copy_in_the_place_of_a_directory_is_neither_destroyed_nor_written_to() {
+    for name in ["keys", "tenants"] {
+        let scene = Scene::new(Arc::new(SystemDisk));
+        let (world, link) = (scene.open().unwrap(), scene.link_key());
+        let path = scene.data.join(name);
+        let away = Away::new(&scene, &path, false);
+        let is_missing = |answer: Result<()>| {
+            let error = answer.unwrap_err();
+            assert!(matches!(error.reason(), Reason::Missing(_)), "{name}: {error:?}");
+        };
+        is_missing(world.provision("first"));
+        copy_directory(&away.kept, &path);
+        is_missing(world.provision("second"));
+        is_missing(rekey(&world).map(|_| ()));
+        is_missing(world.operator().purge(&id("acme")).map(|_| ()));
+        assert!(scene.key(1).exists() && scene.file(1).exists(), "{name}: the copy was destroyed");
+        fs::remove_dir_all(&path).unwrap();
+        away.back();
+        world.operator().purge(&id("acme")).unwrap();
+        assert!(fs::read(&link).unwrap().iter().all(|byte| *byte == 0), "{name}: the key is still there");
+        world.engine.close().unwrap();
+        drop(world);
+        let world = scene.open().unwrap();
+        ["first", "second"].iter().for_each(|tenant| world.provision(tenant).unwrap());
+    }
 }
 
 #[test]
@@ -463,7 +496,7 @@ fn an_older_catalog_gets_no_receipt_for_what_is_not_there() {
 /// An older catalog may call a tenant half-made that has long been in service. Its files are complete, but not in sight.
 #[test]
 fn an_older_catalog_undoes_no_tenant_whose_files_are_away() {
-    for part in ["keys", "tenants"] {
+    for part in ["keys", "tenants", "key file"] {
         let outside = tempfile::tempdir().unwrap();
         let (data, before) = (outside.path().join("data"), outside.path().join("before"));
         let hook = {
@@ -484,7 +517,10 @@ fn an_older_catalog_undoes_no_tenant_whose_files_are_away() {
         let incarnation = world.operator().inspect(&id("acme")).unwrap().incarnation.to_string();
         drop(world);
         fs::copy(&before, data.join("catalog.redb")).unwrap();
-        let path = data.join(part).join(&incarnation[..2]);
+        let path = match part {
+            "key file" => data.join(format!("keys/{}/{incarnation}.1.key", &incarnation[..2])),
+            directory => data.join(directory).join(&incarnation[..2]),
+        };
         rename(&path, &outside.path().join("away"));
         {
             let world = World::at(&data);
@@ -494,6 +530,84 @@ fn an_older_catalog_undoes_no_tenant_whose_files_are_away() {
         let world = World::at(&data);
         assert!(world.handle("acme", "alice").unwrap().memories("notes").unwrap().exists("k").unwrap(), "{part}");
     }
+}
+
+/// From the middle of a re-keying, when both pairs were whole. The later one may be of an attempt that was given up, and what
+/// was written since is in the former file alone: that its key file is away does not make it the one that was destroyed.
+#[test]
+fn an_older_catalog_does_not_go_over_to_the_next_file_while_the_former_one_may_come_back() {
+    let outside = tempfile::tempdir().unwrap();
+    let [data, kept, catalog] = ["data", "kept", "catalog"].map(|name| outside.path().join(name));
+    let hook = {
+        let (data, kept) = (data.clone(), kept.clone());
+        move |change: &'static str, path: &Path| {
+            // The former key is overwritten next.
+            if change == "write" && path.to_string_lossy().ends_with(".1.key") && !kept.exists() {
+                copy_directory(&data, &kept);
+            }
+        }
+    };
+    let disk = HookedDisk { disk: Arc::new(SystemDisk), hook: Arc::new(hook), skips_syncs: false };
+    let world = World::open(&data, Arc::new(disk)).unwrap();
+    world.provision("acme").unwrap();
+    world.handle("acme", "alice").unwrap().memories("notes").unwrap().put(Memory::new("k")).unwrap();
+    let incarnation = world.operator().inspect(&id("acme")).unwrap().incarnation.to_string();
+    let copied = world.operator().rekey(&id("acme"), |_| {
+        if !catalog.exists() {
+            fs::copy(data.join("catalog.redb"), &catalog).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    copied.unwrap();
+    drop(world);
+    fs::copy(&catalog, kept.join("catalog.redb")).unwrap();
+    let key = |epoch: u32| kept.join(format!("keys/{}/{incarnation}.{epoch}.key", &incarnation[..2]));
+    let file = kept.join(format!("tenants/{}/{incarnation}/data.1.redb", &incarnation[..2]));
+    assert!(key(1).exists() && key(2).exists() && file.exists());
+    let length = fs::metadata(&file).unwrap().len();
+    rename(&key(1), &outside.path().join("away"));
+    {
+        let world = World::at(&kept);
+        assert_eq!(world.handle("acme", "alice").unwrap_err().kind(), ErrorKind::KeyUnavailable);
+        assert_eq!(fs::metadata(&file).unwrap().len(), length);
+    }
+    rename(&outside.path().join("away"), &key(1));
+    let world = World::at(&kept);
+    assert!(world.handle("acme", "alice").unwrap().memories("notes").unwrap().exists("k").unwrap());
+    assert!(key(1).exists() && !key(2).exists());
+}
+
+/// Between its two names, as the directory is synced.
+#[test]
+fn a_retired_engine_key_that_went_away_is_destroyed_by_an_opening_that_sees_it() {
+    let outside = tempfile::tempdir().unwrap();
+    let (data, kept) = (outside.path().join("data"), outside.path().join("kept"));
+    let (retired, link) = (data.join("keys/engine.1.retired"), outside.path().join("link"));
+    let hook = {
+        let (retired, kept) = (retired.clone(), kept.clone());
+        move |change: &'static str, _: &Path| {
+            if change == "sync directory" && retired.exists() && !kept.exists() {
+                rename(&retired, &kept);
+            }
+        }
+    };
+    let disk = HookedDisk { disk: Arc::new(SystemDisk), hook: Arc::new(hook), skips_syncs: false };
+    let world = World::open(&data, Arc::new(disk)).unwrap();
+    world.provision("acme").unwrap();
+    fs::hard_link(data.join("keys/engine.1.key"), &link).unwrap();
+    assert!(rotate(&world).unwrap().is_finished());
+    let refused = world.operator().retire_engine_key(1).unwrap_err();
+    assert!(matches!(refused.reason(), Reason::KeyFileMissing(_)), "{refused:?}");
+    let is_retired = |world: &World| {
+        let trail = world.operator().audit(1, 100).unwrap();
+        trail.iter().any(|entry| matches!(entry.action, OperatorAction::EngineKeyRetired { .. }))
+    };
+    assert!(!is_retired(&world));
+    drop(world);
+    rename(&kept, &retired);
+    let world = World::at(&data);
+    assert!(is_retired(&world) && !retired.exists());
+    assert!(fs::read(&link).unwrap().iter().all(|byte| *byte == 0), "the key is still there");
 }
 
 #[test]

@@ -145,6 +145,8 @@ impl Engine {
                 return Err(Reason::Missing("a directory of the engine").into());
             }
             ensure_directory(&*disk, &directory)?;
+            // Used once, so that from here on the name leads to this directory, or operations below it are refused.
+            disk.list(&directory)?;
         }
         let keys = engine_keys(&*disk, &layout, format.engine, root_keys)?;
         let catalog = Arc::new(open_catalog(&disk, &layout, &keys, format.plaintext)?);
