@@ -199,19 +199,19 @@ mod tests {
         Timestamp::from_seconds(seconds)
     }
 
-    #[test]
-    fn a_catalog_of_an_earlier_release_is_bound_when_it_is_opened() {
-        let spec = FileSpec {
+    fn spec() -> FileSpec {
+        FileSpec {
             disk: Arc::new(MemoryDisk::new()),
             path: PathBuf::from("catalog.redb"),
             sealing: None,
             cache_bytes: CATALOG_CACHE_BYTES,
             always_quick_repair: true,
             check_bytes_max: u64::MAX,
-        };
-        let (acme, act) = (TenantId::new("acme").unwrap(), Act { operator: Some("ops"), at: seconds(10) });
-        let alice = UserId::new(Issuer::authority(), "alice").unwrap();
-        let record = TenantRecord {
+        }
+    }
+
+    fn record() -> TenantRecord {
+        TenantRecord {
             incarnation: Incarnation::random().unwrap(),
             epoch: Epoch::FIRST,
             status: TenantStatus::Provisioning,
@@ -219,11 +219,23 @@ mod tests {
             issuers: Vec::new(),
             owners: Vec::new(),
             created_at: seconds(1),
-        };
-        let incarnation = record.incarnation;
-        let catalog = Catalog::create(spec.clone()).unwrap();
-        catalog.begin_provision(act, &acme, &record).unwrap();
-        catalog.finish_provision(&acme, incarnation).unwrap();
+        }
+    }
+
+    /// A catalog with one tenant in service.
+    fn filled(spec: FileSpec) -> (Catalog, TenantId, Incarnation) {
+        let (catalog, acme, record) = (Catalog::create(spec).unwrap(), TenantId::new("acme").unwrap(), record());
+        catalog.begin_provision(Act { operator: Some("ops"), at: seconds(1) }, &acme, &record).unwrap();
+        catalog.finish_provision(&acme, record.incarnation).unwrap();
+        (catalog, acme, record.incarnation)
+    }
+
+    #[test]
+    fn a_catalog_of_an_earlier_release_is_bound_when_it_is_opened() {
+        let spec = spec();
+        let (catalog, acme, incarnation) = filled(spec.clone());
+        let act = Act { operator: Some("ops"), at: seconds(10) };
+        let alice = UserId::new(Issuer::authority(), "alice").unwrap();
         catalog.revoke(act, &acme, incarnation, &Revocation::subject(&alice)).unwrap();
         let unbind = |catalog: &Catalog, keys: &[String]| {
             let removed = catalog.database.write(|mut writer| {
@@ -248,11 +260,71 @@ mod tests {
         assert!(catalog.tenant(&acme).is_err() && catalog.tenants(None, 10).is_err());
         assert!(catalog.is_revoked(bearer).is_err());
         assert!(catalog.set_suspended(act, &acme, false).is_err());
-        let again = TenantRecord { incarnation: Incarnation::random().unwrap(), ..record };
+        let again = record();
         assert!(catalog.begin_provision(act, &acme, &again).is_err());
         // Another tenant is not concerned.
         let zoo = TenantId::new("zoo").unwrap();
         assert!(catalog.begin_provision(act, &zoo, &again).is_ok() && catalog.tenant(&zoo).unwrap().is_some());
+    }
+
+    /// A page is put back under the open catalog, or a device lost a write: an older row, or none, among newer ones.
+    #[test]
+    fn a_row_that_is_older_than_what_it_is_bound_to_lets_nobody_in() {
+        let (catalog, acme, incarnation) = filled(spec());
+        let rows = |catalog: &Catalog| {
+            let read = catalog.database.write(|mut writer| {
+                let tenant = writer.open_table(TENANTS)?.get("acme")?.map(|row| row.value().to_vec());
+                let mut revocations = Vec::new();
+                for row in writer.open_table(REVOCATIONS)?.iter()? {
+                    let (key, value) = row?;
+                    revocations.push((key.value().to_vec(), value.value().to_vec()));
+                }
+                Ok((tenant.unwrap(), revocations))
+            });
+            read.unwrap()
+        };
+        let put_back = |tenant: Option<&Vec<u8>>, revocation: (&Vec<u8>, Option<&Vec<u8>>)| {
+            let put = catalog.database.write(|mut writer| {
+                let mut tenants = writer.open_table(TENANTS)?;
+                match tenant {
+                    Some(row) => drop(tenants.insert("acme", row.as_slice())?),
+                    None => drop(tenants.remove("acme")?),
+                }
+                drop(tenants);
+                let mut revocations = writer.open_table(REVOCATIONS)?;
+                match revocation {
+                    (key, Some(value)) => drop(revocations.insert(key.as_slice(), value.as_slice())?),
+                    (key, None) => drop(revocations.remove(key.as_slice())?),
+                }
+                Ok(())
+            });
+            put.unwrap();
+            // What was walked before is not believed of another state.
+            catalog.walked.lock().clear();
+        };
+        let alice = UserId::new(Issuer::authority(), "alice").unwrap();
+        let at = |at| Act { operator: Some("ops"), at: seconds(at) };
+        let bearer = Bearer { incarnation, user: &alice, issued_at: seconds(15), token_id: None };
+        catalog.revoke(at(10), &acme, incarnation, &Revocation::subject(&alice)).unwrap();
+        let (in_service, older) = rows(&catalog);
+        catalog.revoke(at(20), &acme, incarnation, &Revocation::subject(&alice)).unwrap();
+        catalog.set_suspended(at(20), &acme, true).unwrap();
+        let (suspended, newer) = rows(&catalog);
+        let (key, old, new) = (&newer[0].0, &older[0].1, &newer[0].1);
+        assert!(catalog.is_revoked(bearer).unwrap());
+
+        for tenant in [Some(&in_service), None] {
+            put_back(tenant, (key, Some(new)));
+            assert!(catalog.tenant(&acme).is_err() && catalog.set_issuers(at(30), &acme, Vec::new()).is_err());
+            assert!(catalog.step(&acme, incarnation).is_err());
+        }
+        for revocation in [Some(old), None] {
+            put_back(Some(&suspended), (key, revocation));
+            assert!(catalog.is_revoked(bearer).is_err());
+        }
+        put_back(Some(&suspended), (key, Some(new)));
+        assert!(catalog.is_revoked(bearer).unwrap());
+        assert_eq!(catalog.tenant(&acme).unwrap().unwrap().status, TenantStatus::Suspended);
     }
 
     #[test]

@@ -219,8 +219,7 @@ impl Catalog {
     /// What is under way with an incarnation; `None` also when the name has another one by now.
     pub(crate) fn step(&self, tenant: &TenantId, incarnation: Incarnation) -> Result<Option<Unfinished>> {
         self.database.read(|tables| {
-            let Some(row) = tables.tenants.get(tenant.as_str())? else { return Ok(None) };
-            if codec::decode::<TenantRecord>(row.value())?.incarnation != incarnation {
+            if record_in(tables, tenant.as_str())?.is_none_or(|record| record.incarnation != incarnation) {
                 return Ok(None);
             }
             tables.unfinished.get(tenant.as_str())?.map(|row| codec::decode(row.value())).transpose()

@@ -288,8 +288,8 @@ impl Pool {
     fn check_not_put_back(&self, slot: &TenantSlot, tenant: &Tenant) -> Result<()> {
         let before = self.closed_at.lock().get(&slot.incarnation).copied();
         let before = before.filter(|(epoch, _)| *epoch == slot.epoch());
-        if let Some((_, before)) = before
-            && tenant.reached()?.is_behind(before)
+        if let (Some((_, before)), Some(now)) = (before, tenant.opened_at())
+            && now.is_behind(before)
         {
             return Err(Reason::DamagedFile("older than when this engine closed it").into());
         }

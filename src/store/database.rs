@@ -307,10 +307,12 @@ impl<T: Tables> Database<T> {
         }
     }
 
-    /// The counter of the header that the file was opened with; 0 when it is not open.
-    pub(crate) fn opened_at_counter(&self) -> u64 {
+    /// The newest snapshot, and the counter of the header that the file was opened with; `None` when it is not open. Unlike
+    /// [`Database::read`], this opens no file that has failed.
+    pub(crate) fn as_it_is(&self) -> Option<(Arc<T>, u64)> {
         let state = self.state.read_recursive();
-        if let State::Open(live) = &*state { live.file.header_counters().0 } else { 0 }
+        let State::Open(live) = &*state else { return None };
+        Some((live.snapshot.read().clone(), live.file.header_counters().0))
     }
 
     /// What the open file takes and does.

@@ -173,20 +173,17 @@ impl Tenant {
         self.database.is_writing()
     }
 
-    /// How far the file was when it was opened.
-    ///
-    /// # Errors
-    /// What keeps the file from being read.
-    pub(crate) fn reached(&self) -> Result<Reached> {
-        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence))?;
-        Ok(Reached { header_counter: self.database.opened_at_counter(), step })
+    /// How far the file was when it was opened, if it is open and nobody has changed it since.
+    pub(crate) fn opened_at(&self) -> Option<Reached> {
+        let (snapshot, header_counter) = self.database.as_it_is()?;
+        Some(Reached { header_counter, step: snapshot.facts.sequence })
     }
 
     /// Waits for running operations, then closes the file. Later operations answer that it is closed. Gives as well how
     /// far the file was, where that is certain.
     pub(crate) fn close(&self) -> (Closing, Option<Reached>) {
         self.spaces.lock().clear();
-        let step = self.database.read(|snapshot| Ok(snapshot.facts.sequence)).ok();
+        let step = self.database.as_it_is().map(|(snapshot, _)| snapshot.facts.sequence);
         let closing = self.database.close();
         let reached = closing.header_counter.zip(step).map(|(header_counter, step)| Reached { header_counter, step });
         (closing, reached)
