@@ -14,6 +14,9 @@ pub const DIRECTORIES: [&str; 5] = ["src/crypto", "src/access", "src/catalog", "
 /// What the copy does without.
 const NOT_COPIED: [&str; 4] = [".git", "fuzz", "target", "tools"];
 
+/// What a changed expression may do that the compiler would refuse or warn of.
+const ALLOWED: &str = "#![allow(warnings, arithmetic_overflow, unconditional_panic)]\n";
+
 const RUNTIME: &str = include_str!("../runtime/mutant.rs");
 
 /// The sources that are looked at and their mutants.
@@ -103,7 +106,7 @@ pub fn copy(root: &Path, to: &Path, scratch: &Path, sources: &Sources) -> io::Re
     copy_directory(root, to, scratch, &rewritten)?;
     write(&to.join("src/mutant.rs"), RUNTIME.as_bytes())?;
     let library = fs::read_to_string(root.join("src/lib.rs"))?;
-    write(&to.join("src/lib.rs"), format!("{library}\nmod mutant;\n").as_bytes())?;
+    write(&to.join("src/lib.rs"), format!("{ALLOWED}{library}\nmod mutant;\n").as_bytes())?;
     // Test programs that compile files of the engine once more need the switch as well.
     for test in sorted(&to.join("tests"))?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
         let text = fs::read_to_string(&test)?;
