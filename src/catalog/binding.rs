@@ -240,7 +240,7 @@ mod tests {
         let unbind = |catalog: &Catalog, keys: &[String]| {
             let removed = catalog.database.write(|mut writer| {
                 let mut meta = writer.open_table(META)?;
-                keys.iter().try_for_each(|key| Ok(drop(meta.remove(key.as_str())?)))
+                keys.iter().try_for_each(|key| meta.remove(key.as_str()).map(drop).map_err(Error::from))
             });
             removed.unwrap();
             catalog.close().unwrap();

@@ -32,7 +32,7 @@ fn overwrite() {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs::{self, OpenOptions};
     use std::os::unix::fs::FileExt;
 
     use super::*;
@@ -65,7 +65,7 @@ mod tests {
                 .find_map(|[from, to]| (from..to).contains(&here).then_some((from, to)))
                 .unwrap();
             let mut stack = vec![0; usize::try_from(to - from).unwrap()];
-            File::open("/proc/self/mem").unwrap().read_exact_at(&mut stack, from).unwrap();
+            OpenOptions::new().read(true).open("/proc/self/mem").unwrap().read_exact_at(&mut stack, from).unwrap();
             stack.windows(self.0.len()).filter(|part| part.iter().zip(&self.0).all(|(a, b)| *a == !b)).count()
         }
     }

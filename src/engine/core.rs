@@ -135,7 +135,7 @@ impl Engine {
 
     pub(super) fn open(options: Options, root_keys: &[RootKey]) -> Result<(Self, Authority)> {
         let embedders = Embedders::new(options.embedders)?;
-        let disk = OwnedDisk::new(options.disk);
+        let disk = OwnedDisk::over(options.disk);
         let DataDirectory { disk, layout, lock } = DataDirectory::open(disk, &options.directory)?;
         let format = Format::read_or_make(&*disk, &layout, options.plaintext)?;
         let is_made = file_exists(&*disk, &layout.catalog())?;

@@ -24,7 +24,7 @@ struct OwnedFile {
 }
 
 impl OwnedDisk {
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
+    pub(crate) fn over(disk: Arc<dyn Disk>) -> Arc<dyn Disk> {
         Arc::new(Self { disk, process: Process::this() })
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod namespace;
+#[cfg(test)]
+mod old_rows;
 pub(crate) mod once;
 pub(crate) mod open;
 pub(crate) mod patch;

@@ -86,7 +86,7 @@ fn one_round(world: &World, round: usize, rows: usize, text_bytes: usize) {
     let operator = world.operator();
     let [acme, zoo] = ["acme", "zoo"].map(|tenant| watertight::TenantId::new(tenant).unwrap());
     operator.revoke(&acme, &Revocation::subject(&left)).unwrap();
-    if round % 2 == 0 { operator.suspend(&zoo) } else { operator.resume(&zoo) }.unwrap();
+    if round.is_multiple_of(2) { operator.suspend(&zoo) } else { operator.resume(&zoo) }.unwrap();
     let key = alice.api_keys().create(&ApiKeySpec::new("key").unwrap().scopes(Scopes::READ)).unwrap();
     if round > 0 {
         alice.api_keys().revoke(key.info.id).unwrap();
