@@ -35,13 +35,15 @@ fn file_of(directory: &Path, world: &World, tenant: &str) -> PathBuf {
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn rows(file: &Path) -> Rows {
-    let transaction = Database::open(file).unwrap().begin_read().unwrap();
+    let database = Database::open(file).unwrap();
+    let transaction = database.begin_read().unwrap();
     let table = transaction.open_table(SECRETS).unwrap();
     table.iter().unwrap().map(|row| row.map(|(k, v)| (k.value().to_vec(), v.value().to_vec())).unwrap()).collect()
 }
 
 fn write<'a>(file: &Path, rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
-    let transaction = Database::open(file).unwrap().begin_write().unwrap();
+    let database = Database::open(file).unwrap();
+    let transaction = database.begin_write().unwrap();
     {
         let mut table = transaction.open_table(SECRETS).unwrap();
         for (key, value) in rows {

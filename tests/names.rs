@@ -12,8 +12,8 @@ use support::world::{World, root_key};
 use tokens::Signer;
 use watertight::disk::MemoryDisk;
 use watertight::{
-    ApiKeySpec, Attestation, Engine, ErrorKind, Impersonation, Issuer, Jwks, JwtVerifier, Memory, NamespaceSettings,
-    Policy, Principal, Result, Role, Scopes, TenantId, TenantSpec, UserId, policies,
+    ApiKeySpec, Attestation, Clock, Engine, ErrorKind, Impersonation, Issuer, Jwks, JwtVerifier, Memory,
+    NamespaceSettings, Policy, Principal, Result, Role, Scopes, SystemClock, TenantId, TenantSpec, UserId, policies,
 };
 
 /// What would forge a line, or hide in one.
@@ -56,7 +56,8 @@ fn no_name_or_reason_has_what_would_forge_a_line() {
         let group = Principal::Group { issuer: Issuer::authority(), name: name.to_owned() };
         Policy::new().assign(group, "reader")
     };
-    let named: [(&str, &dyn Fn(&str) -> Result<()>); 14] = [
+    type Named<'a> = (&'a str, &'a dyn Fn(&str) -> Result<()>);
+    let named: [Named<'_>; 14] = [
         ("operator", &|name| world.authority.attest_operator(name).map(|_| ())),
         ("reason", &|reason| impersonate(reason).map(|_| ())),
         ("group of an impersonation", &|group| operator.impersonate(&in_group(group)).map(|_| ())),
@@ -128,7 +129,7 @@ fn a_token_with_such_a_group_is_refused_and_the_group_not_left_out() {
     let verifier = JwtVerifier::new(issuer, "api", Jwks::from_json(&signer.jwks_json()).unwrap()).unwrap();
     let builder = Engine::builder("/data").root_key(root_key()).verifier(verifier).danger();
     let (engine, _) = builder.disk(Arc::new(MemoryDisk::new())).open().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock.now().as_micros() / 1_000_000;
     let token = |group: &str| {
         signer.token(&json!({
             "iss": "https://login.example.org/", "aud": "api", "sub": "alice", "tenant_id": "acme",

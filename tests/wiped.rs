@@ -138,7 +138,7 @@ impl Child {
 
     /// A file of secret text, as a careful caller reads it.
     fn secret(&self, name: &str) -> Zeroizing<Vec<u8>> {
-        let mut file = fs::File::open(self.path(name)).unwrap();
+        let mut file = fs::OpenOptions::new().read(true).open(self.path(name)).unwrap();
         let mut bytes = Zeroizing::new(vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()]);
         file.read_exact(&mut bytes).unwrap();
         bytes

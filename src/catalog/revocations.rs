@@ -475,6 +475,7 @@ mod tests {
         assert!(!catalog.is_revoked(Bearer { incarnation: other, ..bearer(1) }).unwrap());
         catalog.begin_purge(at(13), &acme, None).unwrap();
         assert!(catalog.revoke(at(14), &acme, incarnation, &Revocation::everyone()).is_err());
+        catalog.purge_emptied(&acme, Epoch::FIRST).unwrap();
         catalog.finish_removal(at(15), &acme, incarnation).unwrap();
         assert_eq!(rows(&catalog), (0, 0));
     }

@@ -5,14 +5,15 @@ use std::io::ErrorKind;
 use redb::{Key, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::database::Writer;
+use super::shield::Shielded;
 use crate::error::{Reason, Result};
 use crate::limits::COPY_BATCH_BYTES;
 
 /// A file that has no name yet: whatever stops its making, it never was.
 pub(crate) struct NewFile {
     /// Dropped before the database under it.
-    transaction: Option<WriteTransaction>,
-    redb: redb::Database,
+    transaction: Option<Shielded<WriteTransaction>>,
+    redb: Shielded<redb::Database>,
     /// Written in the transaction under way.
     bytes: usize,
 }
@@ -28,7 +29,7 @@ pub(crate) enum Fate {
 
 impl NewFile {
     pub(super) fn new(redb: redb::Database) -> Self {
-        Self { transaction: None, redb, bytes: 0 }
+        Self { transaction: None, redb: Shielded::new(redb), bytes: 0 }
     }
 
     /// The transaction under way.
@@ -38,7 +39,7 @@ impl NewFile {
             None => {
                 let mut transaction = self.redb.begin_write()?;
                 transaction.set_two_phase_commit(true);
-                transaction
+                Shielded::new(transaction)
             }
         };
         Ok(Writer(self.transaction.insert(transaction)))
@@ -95,7 +96,7 @@ impl NewFile {
     fn commit(&mut self) -> Result<()> {
         self.bytes = 0;
         // A failure is one for certain: a file without a name is not opened again.
-        match self.transaction.take().map_or(Ok(()), WriteTransaction::commit) {
+        match self.transaction.take().map_or(Ok(()), |transaction| transaction.into_inner().commit()) {
             Ok(()) => Ok(()),
             Err(redb::CommitError::Storage(error)) => Err(error.into()),
             Err(_) => Err(Reason::Io(ErrorKind::Other).into()),

@@ -19,6 +19,7 @@ use super::copy::NewFile;
 use super::directory::{file_exists, publish, temporary};
 use super::fault::{ends_instance, from_io};
 use super::file::Disk;
+use super::shield::{Shielded, drop_shielded, panicked, shielded};
 use super::turn::{Held, Turn, Waiting, Waits};
 use crate::crypto::page::{PAGE_BYTES, PageCipher, PageScope};
 use crate::crypto::secret::Secret;
@@ -122,7 +123,7 @@ enum State<T> {
 /// Fields drop in this order: the snapshot before the database under it.
 struct Live<T> {
     snapshot: RwLock<Arc<T>>,
-    redb: redb::Database,
+    redb: Shielded<redb::Database>,
     file: PageFile,
 }
 
@@ -426,7 +427,7 @@ impl<T: Tables> Live<T> {
                 if after_failed_sync {
                     file.rewrite_headers().map_err(from_io)?;
                 }
-                let mut redb = spec.builder().create_with_backend(file.clone())?;
+                let mut redb = Shielded::new(spec.builder().create_with_backend(file.clone())?);
                 if file.holds_pages() {
                     // The file was repaired, and so checked. That is worth keeping even if nobody writes to it.
                     file.arm().map_err(from_io)?;
@@ -565,26 +566,6 @@ impl FileSpec {
 fn commit_error(error: redb::CommitError) -> Error {
     tracing::warn!(%error, "a commit failed");
     Reason::CommitUnknown.into()
-}
-
-fn panicked() -> Error {
-    Reason::DamagedFile("the storage engine stopped on it").into()
-}
-
-/// Runs code that calls redb. A damaged file can make it panic; here that becomes an error that ends the instance.
-pub(crate) fn shielded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()))
-}
-
-/// After a caught panic redb's locks are poisoned and its destructors can panic again.
-///
-/// Whether it went well.
-fn drop_shielded<D>(value: D) -> bool {
-    let dropped = catch_unwind(AssertUnwindSafe(move || drop(value))).is_ok();
-    if !dropped {
-        tracing::warn!("closing a failed file panicked; its lock is released with the file");
-    }
-    dropped
 }
 
 impl<T: Tables> Drop for Database<T> {

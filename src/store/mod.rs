@@ -15,5 +15,6 @@ pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod owned;
 pub(crate) mod schema;
+pub(crate) mod shield;
 pub(crate) mod sync;
 pub(crate) mod turn;

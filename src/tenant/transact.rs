@@ -12,8 +12,8 @@ use crate::access::gate::{Proof, Read, Transact};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::id::check_key;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_MEMORIES_MAX};
-use crate::store::database::shielded;
 use crate::store::schema::USER_NUMBERS;
+use crate::store::shield::shielded;
 
 /// The steps of a transaction under way. One that is refused leaves the others as they are; one that fails ends the
 /// transaction, whatever the caller makes of the error.

@@ -1,6 +1,6 @@
 //! The memory of another process, as whoever may read it sees it.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 
 /// Bytes that are looked for, by name.
@@ -14,7 +14,7 @@ pub(crate) fn found(process: u32, needles: &Needles) -> Vec<Vec<String>> {
         begins[start(needle)] = true;
     }
     let mut found = vec![Vec::new(); needles.len()];
-    let mut memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut memory = OpenOptions::new().read(true).open(format!("/proc/{process}/mem")).unwrap();
     for line in fs::read_to_string(format!("/proc/{process}/maps")).unwrap().lines() {
         let mut columns = line.split_whitespace();
         let (range, rights, name) =

@@ -3,7 +3,7 @@
 use watertight::*;
 
 fn forge(other: Authority) -> Authority {
-    Authority { engine: unreachable!(), clock: unreachable!() }
+    Authority { engine: unreachable!(), clock: unreachable!(), process: unreachable!() }
 }
 
 fn main() {}
