@@ -504,8 +504,44 @@ fn a_disk_that_fills_at_any_byte_loses_nothing() {
             );
         }
         disk.set_capacity(None);
+        if world.handle("third", "alice").is_err() {
+            world.provision("third").unwrap_or_else(|error| panic!("{context}: the name is not free: {error}"));
+        }
         goes_on(world, &disk, [rows, other], &context);
     }
+}
+
+/// Its steps fail from one on, and those that undo them as well; then the disk is well again.
+#[test]
+fn a_provisioning_that_failed_leaves_the_name_free_when_the_disk_is_well_again() {
+    type Fault = fn(&SimDisk, &str, u64);
+    let faults: [(&str, Fault); 5] = [
+        ("names", SimDisk::fail_name),
+        ("lengths", SimDisk::fail_set_len),
+        ("writes", SimDisk::fail_write),
+        ("syncs", SimDisk::fail_sync),
+        ("syncs of directories", SimDisk::fail_sync_directory),
+    ];
+    let mut failed = 0;
+    for (kind, fault) in faults {
+        for first in 0..24 {
+            let context = format!("{kind} from {first} on");
+            let disk = BASE.kill();
+            let world = open(&disk, false).unwrap();
+            for after in first..first + 200 {
+                fault(&disk, "", after);
+            }
+            failed += usize::from(world.provision("third").is_err());
+            let again = world.provision("third");
+            disk.clear_faults();
+            if again.is_err() && world.handle("third", "alice").is_err() {
+                world.provision("third").unwrap_or_else(|error| panic!("{context}: the name is not free: {error}"));
+            }
+            world.handle("third", "alice").unwrap_or_else(|error| panic!("{context}: {error}"));
+            goes_on(world, &disk, rows(), &context);
+        }
+    }
+    assert!(failed > 30, "only {failed} provisionings failed");
 }
 
 #[test]

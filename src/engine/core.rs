@@ -1,5 +1,6 @@
 //! The engine itself, and the orders in which a data directory is made and opened.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::crypto::engine_key::EngineKeys;
 use crate::crypto::page::PageScope;
 use crate::crypto::root_key::RootKey;
 use crate::error::{Error, Reason, Result};
-use crate::id::{EngineId, TenantId};
+use crate::id::{EngineId, Incarnation, TenantId};
 use crate::identity::api_key::ApiKey;
 use crate::identity::authority::Authority;
 use crate::identity::jwt::JwtVerifier;
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     /// Taken for reading by each provisioning, re-keying and purge, from its first step to its last, and for writing by close:
     /// the directory is not let go while somebody makes or destroys files in it. Taken before `lifecycle`.
     pub(super) steps: RwLock<()>,
+    /// Provisionings that failed and could not be undone so far.
+    pub(super) failed_provisions: Mutex<BTreeMap<TenantId, Incarnation>>,
     /// Somebody waits to close it: steps that can be given up are.
     pub(super) closing: AtomicBool,
     pub(crate) embedders: Embedders,
@@ -171,6 +174,7 @@ impl Engine {
             index: options.index,
             lifecycle: RwLock::new(()),
             steps: RwLock::new(()),
+            failed_provisions: Mutex::new(BTreeMap::new()),
             closing: AtomicBool::new(false),
             embedders,
             api_key_uses,

@@ -30,36 +30,51 @@ impl Inner {
         let _under_way = self.begin_steps();
         {
             let _exclusive = self.lifecycle.write();
+            self.end_failed_provision(tenant, act.at)?;
+        }
+        let made = self.make_tenant(act, tenant, &mut record);
+        let in_service = TenantRecord { status: TenantStatus::Active, ..record };
+        let Err(error) = made else { return Ok(in_service) };
+        // Undone now if that is possible; if not, the row stays *provisioning*, and the next call with the name or the next
+        // open undoes it.
+        let _exclusive = self.lifecycle.write();
+        self.failed_provisions.lock().insert(tenant.clone(), in_service.incarnation);
+        match self.end_failed_provision(tenant, act.at) {
+            // The last commit is there although it failed.
+            Ok(true) => return Ok(in_service),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(kind = ?error.kind(), "a failed provisioning could not be undone yet"),
+        }
+        Err(error)
+    }
+
+    fn make_tenant(&self, act: Act<'_>, tenant: &TenantId, record: &mut TenantRecord) -> Result<()> {
+        {
+            let _exclusive = self.lifecycle.write();
             // Stamped when no other tenant can have the name any more: later than every identity that was attested
             // for a predecessor, earlier than every one attested for this tenant.
             record.created_at = self.clock.stamp();
-            let begun = self.catalog.begin_provision(act, tenant, &record).map(|()| record.clone());
+            let begun = self.catalog.begin_provision(act, tenant, record).map(|()| record.clone());
             self.settle(tenant, begun, |row| row.incarnation == record.incarnation)?;
         }
-        let made = self.make_files(&record).and_then(|()| {
-            let _exclusive = self.lifecycle.write();
-            self.catalog.finish_provision(tenant, record.incarnation)
-        });
-        let record = TenantRecord { status: TenantStatus::Active, ..record };
-        let Err(error) = made else { return Ok(record) };
-        match self.catalog.tenant(tenant) {
-            Ok(Some(found)) if found.incarnation == record.incarnation && found.status == TenantStatus::Active => {
-                // The last commit is there although it failed.
-                return Ok(record);
-            }
-            Ok(_) => {}
-            // Which of the two it is cannot be known, and a tenant in service must keep its files.
-            Err(_) => return Err(error),
+        self.make_files(record)?;
+        let _exclusive = self.lifecycle.write();
+        self.catalog.finish_provision(tenant, record.incarnation)
+    }
+
+    /// Undoes a provisioning of this name that failed here, if the row says that there is something to undo. The caller has
+    /// `lifecycle`.
+    ///
+    /// Whether that tenant is in service after all.
+    fn end_failed_provision(&self, tenant: &TenantId, at: Timestamp) -> Result<bool> {
+        let Some(incarnation) = self.failed_provisions.lock().get(tenant).copied() else { return Ok(false) };
+        let row = self.catalog.tenant(tenant)?.filter(|row| row.incarnation == incarnation);
+        if let Some(row) = row.as_ref().filter(|row| row.status == TenantStatus::Provisioning) {
+            self.undo_provision(row)?;
+            self.catalog.finish_removal(Act { operator: None, at }, tenant, incarnation)?;
         }
-        // Undo now if that is possible; if not, the row stays *provisioning* and the next open undoes it.
-        let undone = self.undo_provision(&record).and_then(|()| {
-            let _exclusive = self.lifecycle.write();
-            self.catalog.finish_removal(Act { operator: None, at: act.at }, tenant, record.incarnation)
-        });
-        if let Err(error) = undone {
-            tracing::warn!(kind = ?error.kind(), "a failed provisioning could not be undone yet");
-        }
-        Err(error)
+        self.failed_provisions.lock().remove(tenant);
+        Ok(row.is_some_and(|row| row.status == TenantStatus::Active))
     }
 
     /// Keeps the directory open while files are made or destroyed in it. From inside a transaction, whose end a closing
